@@ -1,0 +1,1 @@
+"""MANY images, pure: who stands in which split, and who resembles whom."""

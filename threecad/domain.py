@@ -1,0 +1,306 @@
+"""The words threecad speaks: small frozen values, and nothing else.
+
+Coordinates are continuous and as in labelme: x to the right, y down, origin at the image's outer top left corner, so that
+pixel (row j, column i) covers [i, i+1) × [j, j+1) and its centre is (i + 0.5, j + 0.5). Sizes and arrays are height first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from shapely import MultiPolygon, Polygon
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Size:
+    """Height and width in whole pixels, always height first, as `array.shape`.
+
+    >>> Size(600, 2000).area
+    1200000
+    """
+
+    height: int
+    width: int
+
+    @property
+    def area(self) -> int:
+        return self.height * self.width
+
+
+class Action(StrEnum):
+    """What was done about a flaw, mildest first; a shape's outcome is the gravest action among its findings."""
+
+    KEPT = "kept"
+    REPAIRED = "repaired"
+    QUEUED = "queued"
+    DROPPED = "dropped"
+
+    @property
+    def gravity(self) -> int:
+        """0 for kept up to 3 for dropped.
+
+        >>> max([Action.REPAIRED, Action.QUEUED, Action.KEPT], key=lambda action: action.gravity)
+        <Action.QUEUED: 'queued'>
+        """
+        return list(Action).index(self)
+
+
+class Code(StrEnum):
+    """Every kind of finding, under a number that never changes: 1xx shapes, 2xx files, 3xx tiles and splits."""
+
+    # Shapes
+    TOO_FEW_POINTS = "TC101"
+    NOT_FINITE = "TC102"
+    NO_AREA = "TC103"
+    SELF_CROSSING = "TC104"
+    READINGS_DISAGREE = "TC105"
+    TIDIED = "TC106"
+    DRAWN_WITH_WIDTH = "TC107"
+    CLIPPED = "TC109"
+    OUTSIDE = "TC110"
+    THIN = "TC113"
+    UNKNOWN_KIND = "TC114"
+    UNKNOWN_LABEL = "TC115"
+    MALFORMED_SHAPE = "TC116"
+    BAD_MASK = "TC117"
+    IGNORE_AREA = "TC118"
+    BACKGROUND_AREA = "TC119"
+    ERASED = "TC120"
+    SIMILAR_LABELS = "TC121"
+    NEEDS_WIDTH = "TC122"
+    ORPHAN_SHAPE = "TC123"
+    # Files
+    UNANNOTATED = "TC201"
+    IMAGE_MISSING = "TC202"
+    IMAGE_UNREADABLE = "TC203"
+    ANNOTATION_UNREADABLE = "TC204"
+    PATH_OUTSIDE = "TC205"
+    SIZE_MISMATCH = "TC206"
+    TOO_LARGE = "TC207"
+    SECOND_ANNOTATION = "TC208"
+    IMAGE_BY_NAME = "TC209"
+    EMBEDDED_IMAGE = "TC210"
+    ALPHA_DROPPED = "TC211"
+    CASE_CLASH = "TC212"
+    FLAG_WITHOUT_SHAPE = "TC213"
+    SHAPES_IN_GOOD_FOLDER = "TC214"
+    NOT_LABELME = "TC215"
+    FIRST_PAGE_ONLY = "TC216"
+    FILE_UNREADABLE = "TC217"
+    # Tiles and splits
+    TILE_TOO_SMALL = "TC301"
+    EXACT_DUPLICATE = "TC302"
+    NEAR_DUPLICATE = "TC303"
+    LEAK = "TC304"
+    NOTHING_TO_TRAIN_ON = "TC305"
+    MIXED_GROUP = "TC306"
+    SPLIT_CONFLICT = "TC307"
+
+
+MEANING: dict[Code, str] = {
+    Code.TOO_FEW_POINTS: "fewer than three distinct points",
+    Code.NOT_FINITE: "a coordinate is NaN or infinite",
+    Code.NO_AREA: "the outline encloses no area",
+    Code.SELF_CROSSING: "self-crossing outline, readings agree",
+    Code.READINGS_DISAGREE: "self-crossing outline, readings disagree (vertices probably swapped)",
+    Code.TIDIED: "doubled points, spikes, keyholes or pinches tidied",
+    Code.DRAWN_WITH_WIDTH: "a line or point drawn with the configured width",
+    Code.CLIPPED: "clipped to the image",
+    Code.OUTSIDE: "clipped to the image, much of it lay outside: look",
+    Code.THIN: "owns no pixel centre: every pixel it touches is taken",
+    Code.UNKNOWN_KIND: "a shape kind this version does not know",
+    Code.UNKNOWN_LABEL: "a label the label table does not name",
+    Code.MALFORMED_SHAPE: "a shape that does not read as labelme's",
+    Code.BAD_MASK: "a mask shape whose bitmap cannot be read",
+    Code.IGNORE_AREA: "marks pixels to ignore",
+    Code.BACKGROUND_AREA: "cuts background out of earlier shapes",
+    Code.ERASED: "wholly covered by a later background shape",
+    Code.SIMILAR_LABELS: "labels that differ in spelling only",
+    Code.NEEDS_WIDTH: "a line or point has no area and no width is configured",
+    Code.ORPHAN_SHAPE: "a shape whose image cannot be used",
+    Code.UNANNOTATED: "image without annotation, left out",
+    Code.IMAGE_MISSING: "the annotated image is nowhere to be found",
+    Code.IMAGE_UNREADABLE: "the image cannot be decoded",
+    Code.ANNOTATION_UNREADABLE: "the annotation cannot be read",
+    Code.PATH_OUTSIDE: "a path leaves the raw folder",
+    Code.SIZE_MISMATCH: "the annotation states another size than the image has",
+    Code.TOO_LARGE: "more pixels than the limit allows",
+    Code.SECOND_ANNOTATION: "a second annotation of the same image",
+    Code.IMAGE_BY_NAME: "imagePath leads nowhere, the image was found by its name",
+    Code.EMBEDDED_IMAGE: "only the embedded copy of the image exists",
+    Code.ALPHA_DROPPED: "a transparency channel was dropped",
+    Code.CASE_CLASH: "names that differ in case only",
+    Code.FLAG_WITHOUT_SHAPE: "an image flag is set but nothing is drawn, left out",
+    Code.SHAPES_IN_GOOD_FOLDER: "shapes on an image in a folder of good ones",
+    Code.NOT_LABELME: "a JSON file that is not labelme's",
+    Code.FIRST_PAGE_ONLY: "only the first page of the file is used",
+    Code.FILE_UNREADABLE: "the file cannot be opened",
+    Code.TILE_TOO_SMALL: "tiles too narrow to use were left out",
+    Code.EXACT_DUPLICATE: "the same image file more than once",
+    Code.NEAR_DUPLICATE: "nearly the same image",
+    Code.LEAK: "the same source, group or place stands in two splits",
+    Code.NOTHING_TO_TRAIN_ON: "a category without any training image",
+    Code.MIXED_GROUP: "a group with good and defective images: all of it tests",
+    Code.SPLIT_CONFLICT: "bound together, but their folders name different splits",
+}
+"""One phrase a code, as the summary prints it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One flaw and what was done about it. Nothing is lost without one.
+
+    `source` is the source's id (or a file's path in the raw folder where there is no source), `shape` the shape's number
+    in its file (from 0) or None where the finding is about the whole file, `place` an (x, y) in the image to look at.
+    """
+
+    code: Code
+    action: Action
+    source: str
+    shape: int | None
+    detail: str
+    place: tuple[float, float] | None = None
+
+
+class Split(StrEnum):
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+class State(StrEnum):
+    """What a tile shows: no defect at all, a defect, only a sliver of one, or something nobody could read."""
+
+    GOOD = "good"
+    DEFECT = "defect"
+    AMBIGUOUS = "ambiguous"
+    POISONED = "poisoned"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One item of the raw folder: an image, its annotation, or both.
+
+    `id` is the image's POSIX path relative to the raw folder (the annotation's where the image is only embedded), `image`
+    and `annotation` are such paths or None. `good` says that a folder vouches for the image; `split` is what its folders name.
+    """
+
+    id: str
+    category: str
+    image: str | None
+    annotation: str | None
+    good: bool = False
+    split: Split | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One outline as drawn; it may be anything. `kind` is labelme's shape_type, `points` are (x, y) in pixels.
+
+    `mask` holds the encoded bitmap of a mask shape, `flags` the names of the flags that are set, and `fault` says in words
+    what could not be understood of it (None for a shape that reads as labelme's).
+    """
+
+    index: int
+    label: str
+    kind: str
+    points: tuple[tuple[float, float], ...]
+    group: int | None = None
+    flags: tuple[str, ...] = ()
+    mask: bytes | None = None
+    description: str = ""
+    fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """Everything drawn on one image. `size` is what the file states (None when it does not), `image` its imagePath as written."""
+
+    source: str
+    size: Size | None
+    shapes: tuple[Shape, ...]
+    flags: tuple[str, ...] = ()
+    image: str = ""
+    embedded: bool = False
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """One defect: valid, non-empty and inside its image, made of one shape or of a group of them.
+
+    `uid` is `<source id>#<number of its first shape>`; `shapes` are the numbers of all its shapes; `label` is the canonical
+    type; `ignore` marks an area where nothing counts as good or defective.
+    """
+
+    uid: str
+    label: str
+    geometry: Polygon | MultiPolygon
+    shapes: tuple[int, ...]
+    ignore: bool = False
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Window:
+    """A rectangle of whole pixels of the source image; under the `pad` policy it may reach beyond the right and lower edge."""
+
+    top: int
+    left: int
+    size: Size
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """The part of one region that a tile shows: pixels, and (left, top, width, height) in the tile's frame."""
+
+    uid: str
+    label: str
+    area: int
+    bbox: tuple[int, int, int, int]
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One window of one source. `pixels` is (height, width) or (height, width, 3), uint8 or uint16; masks are (height, width).
+
+    `mask` is uint8 0/255 (every annotated pixel), `types` uint8 or uint16 indices into the category's type list (0 = background),
+    `ignore` uint8 0/255 or None. The arrays are views of the source's own.
+    """
+
+    source: str
+    window: Window
+    pixels: NDArray[np.uint8] | NDArray[np.uint16]
+    mask: NDArray[np.uint8]
+    types: NDArray[np.uint8] | NDArray[np.uint16]
+    ignore: NDArray[np.uint8] | None
+    state: State
+    defects: tuple[Defect, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One tile in the manifest. Paths are POSIX and relative to the data set; None where no file was written.
+
+    `split` is None for a tile that no split uses; `labels` are the types it shows, sorted; `areas` the visible pixels of each.
+    """
+
+    id: str
+    source: str
+    category: str
+    window: Window
+    split: Split | None
+    state: State
+    labels: tuple[str, ...]
+    areas: tuple[int, ...]
+    defects: tuple[Defect, ...]
+    image: str | None
+    mask: str | None
+    types: str | None
+    ignore: str | None
+    digest: str | None

@@ -1,0 +1,1 @@
+"""ONE image, pure: arrays and geometries in, arrays and geometries out."""

@@ -1,0 +1,1 @@
+"""The journey from raw to data set, and its settings."""
