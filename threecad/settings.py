@@ -49,7 +49,7 @@ class Reading(Section):
     category: str | None = None
     """One category for everything; None: from `category_pattern`, else the first folder, else the raw folder's own name."""
     category_pattern: Pattern = None
-    """Regular expression searched in a source's path; its group `category`, its first group or the whole match is the category."""
+    """Regular expression searched in a source's path; group `category`, the first group or the whole match is it."""
     normal_folders: tuple[str, ...] = ("good", "ok", "normal")
     """Names of folders (any case) that vouch for the images in them."""
     unannotated: Unannotated = "skip"
