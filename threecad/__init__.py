@@ -1,3 +1,57 @@
-"""Industrial inspection data sets: from labelled photographs to validated masks, tiles and leak-free splits."""
+"""Industrial inspection data sets: from labelled photographs to validated masks, tiles and leak-free splits.
+
+    import threecad
+
+    threecad.convert("line7", "data")
+    data = threecad.Dataset("data", split="test", category="camera_cover")
+
+Everything is imported when it is first used: `import threecad` itself costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from threecad.domain import Action, Annotation, Code, Finding, Region, Sample, Shape, Size, Source, Split, State, Tile, Window
+    from threecad.errors import BusyError, ConfigError, LayoutError, ReadError, ThreecadError
+    from threecad.formats.dataset import Dataset, Manifest
+    from threecad.pipeline.check import check
+    from threecad.pipeline.config import Pipeline
+    from threecad.pipeline.convert import convert
+    from threecad.pipeline.single import read_labelme, regions
+
+_HOMES = {
+    "threecad.domain": (
+        *("Action", "Annotation", "Code", "Finding", "Region", "Sample", "Shape", "Size", "Source"),
+        *("Split", "State", "Tile", "Window"),
+    ),
+    "threecad.errors": ("BusyError", "ConfigError", "LayoutError", "ReadError", "ThreecadError"),
+    "threecad.formats.dataset": ("Dataset", "Manifest"),
+    "threecad.pipeline.check": ("check",),
+    "threecad.pipeline.config": ("Pipeline",),
+    "threecad.pipeline.convert": ("convert",),
+    "threecad.pipeline.single": ("read_labelme", "regions"),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [  # noqa: RUF022 - in the order of a first reading
+    "convert", "check", "Dataset", "Pipeline", "read_labelme", "regions",
+    "Action", "Annotation", "Code", "Finding", "Manifest", "Region", "Sample", "Shape", "Size", "Source", "Split", "State",
+    "Tile", "Window", "BusyError", "ConfigError", "LayoutError", "ReadError", "ThreecadError",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'threecad' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -51,7 +51,7 @@ class Action(StrEnum):
 
 
 class Code(StrEnum):
-    """Every kind of finding, under a number that never changes: 1xx shapes, 2xx files, 3xx tiles and splits."""
+    """Every kind of finding, under a number that never changes: 1xx shapes, 2xx files, 3xx splits, 4xx finished data sets."""
 
     # Shapes
     TOO_FEW_POINTS = "TC101"
@@ -92,6 +92,7 @@ class Code(StrEnum):
     NOT_LABELME = "TC215"
     FIRST_PAGE_ONLY = "TC216"
     FILE_UNREADABLE = "TC217"
+    IMAGE_DOUBTFUL = "TC218"
     # Tiles and splits
     TILE_TOO_SMALL = "TC301"
     EXACT_DUPLICATE = "TC302"
@@ -100,6 +101,9 @@ class Code(StrEnum):
     NOTHING_TO_TRAIN_ON = "TC305"
     MIXED_GROUP = "TC306"
     SPLIT_CONFLICT = "TC307"
+    # Finished data sets
+    MASK_MISSING = "TC401"
+    MASK_ORPHAN = "TC402"
 
 
 MEANING: dict[Code, str] = {
@@ -140,6 +144,7 @@ MEANING: dict[Code, str] = {
     Code.NOT_LABELME: "a JSON file that is not labelme's",
     Code.FIRST_PAGE_ONLY: "only the first page of the file is used",
     Code.FILE_UNREADABLE: "the file cannot be opened",
+    Code.IMAGE_DOUBTFUL: "the image decodes whole, but its file may be damaged: look",
     Code.TILE_TOO_SMALL: "tiles too narrow to use were left out",
     Code.EXACT_DUPLICATE: "the same image file more than once",
     Code.NEAR_DUPLICATE: "nearly the same image",
@@ -147,6 +152,8 @@ MEANING: dict[Code, str] = {
     Code.NOTHING_TO_TRAIN_ON: "a category without any training image",
     Code.MIXED_GROUP: "a group with good and defective images: all of it tests",
     Code.SPLIT_CONFLICT: "bound together, but their folders name different splits",
+    Code.MASK_MISSING: "a defective image without a mask",
+    Code.MASK_ORPHAN: "a mask of no image",
 }
 """One phrase a code, as the summary prints it."""
 

@@ -43,11 +43,11 @@ class Reading(Section):
     """Which files of the raw folder are images, annotations and categories."""
 
     images: str | None = None
-    """Folder of the images, relative to the raw folder; None: beside their annotations, or found."""
+    """Folder of the images, relative to the raw folder; unset: beside their annotations, or found."""
     annotations: str | None = None
-    """Folder of the annotations, relative to the raw folder; None: beside their images, or found."""
+    """Folder of the annotations, relative to the raw folder; unset: beside their images, or found."""
     category: str | None = None
-    """One category for everything; None: from `category_pattern`, else the first folder, else the raw folder's own name."""
+    """One category for everything; unset: from `category_pattern`, else the first folder, else the raw folder's own name."""
     category_pattern: Pattern = None
     """Regular expression searched in a source's path; group `category`, the first group or the whole match is it."""
     normal_folders: tuple[str, ...] = ("good", "ok", "normal")
@@ -70,11 +70,6 @@ class Labels(Section):
     categories: dict[str, dict[str, str]] = Field(default_factory=dict)
     """Category → (spelling → type); looked up before `aliases`."""
 
-    @property
-    def closed(self) -> bool:
-        """Whether a label that the table does not name is unknown."""
-        return bool(self.aliases or self.categories)
-
 
 class Repairing(Section):
     """When an outline may be repaired and when a person has to look."""
@@ -88,9 +83,9 @@ class Repairing(Section):
     two_points: Annotated[str, AfterValidator(_two_points)] = "queue"
     """A polygon of two distinct points: `queue`, or `line:WIDTH` draws it WIDTH pixels wide."""
     line_width: float | None = Field(default=None, gt=0)
-    """Width in pixels of line and linestrip shapes; None: they have no area and are queued."""
+    """Width in pixels of line and linestrip shapes; unset: they have no area and are queued."""
     point_radius: float | None = Field(default=None, gt=0)
-    """Radius in pixels of point and points shapes; None: they have no area and are queued."""
+    """Radius in pixels of point and points shapes; unset: they have no area and are queued."""
 
 
 class Rasterizing(Section):

@@ -1,0 +1,123 @@
+"""The data set as others load it: anomalib's Folder and MVTecAD data modules, and torch's DataLoader over ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from threecad.domain import Size, Split, Window
+from threecad.formats.dataset import Dataset, Item
+from threecad.formats.images import encode_png
+from threecad.formats.layout import RESERVED_TYPES, folders, place, stem, type_folder
+
+missing = [name for name in ("anomalib", "torch") if find_spec(name) is None]
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.skipif(bool(missing), reason=f"needs {' and '.join(missing)}: make test-heavy"),
+    pytest.mark.filterwarnings("ignore"),  # theirs, not ours
+]
+
+SIDE = 32
+TYPES = ("Kratzer tief", "dent", "划痕", "good")
+
+
+@pytest.fixture(params=["_mask", ""], ids=["mask suffix", "no mask suffix"])
+def category(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """One category with names that sort badly: image names that begin with one another, types of several words and scripts."""
+    names = folders(TYPES, RESERVED_TYPES)
+    kinds = [*names.values(), type_folder(TYPES[:2], [1, 2], "combined", names), type_folder(TYPES[:2], [1, 2], "joined", names)]
+    sources = ["a.png", "a_mask.png", "a_1.png", "1.png", "10.png", "裂.png"]
+    plan = [(Split.TRAIN, "good", "train"), (Split.TEST, "good", "fine"), *((Split.TEST, kind, kind) for kind in kinds)]
+    plan += [(Split.VALIDATION, "good", "v"), (Split.VALIDATION, "dent", "v_dent")]
+    for split, kind, folder in plan:
+        for number, source in enumerate(sources):
+            for left in (0, 820):
+                name = stem(f"{folder}/{source}", Window(0, left, Size(SIDE, SIDE)))
+                paths = place("bottle", split, kind, name, request.param)
+                pixels = np.full((SIDE, SIDE, 3), (number * 20, left % 256, 90), np.uint8)
+                mask = np.zeros((SIDE, SIDE), np.uint8)
+                mask[number : number + 3, left // 100 : 20] = 255
+                for path, content in ((paths.image, pixels), (paths.mask, mask), (paths.types, mask // 255)):
+                    if path is not None:
+                        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+                        (tmp_path / path).write_bytes(encode_png(content))
+    return tmp_path / "bottle"
+
+
+def compare(theirs: Any, ours: Iterable[Item]) -> None:
+    """The same images with the same label and the same mask to the pixel."""
+    expected = {item["image_path"]: item for item in ours}
+    assert len(theirs) == len(expected)
+    for index in range(len(theirs)):
+        item = theirs[index]
+        own = expected[item.image_path]
+        assert int(item.gt_label) == own["gt_label"]
+        assert np.allclose(item.image.permute(1, 2, 0).numpy() * 255, own["image"], atol=0.5)
+        if item.gt_mask is not None:
+            assert np.array_equal(item.gt_mask.numpy().astype(bool), own["gt_mask"])
+        if own["gt_label"]:
+            assert item.mask_path == own["mask_path"]
+
+
+def test_anomalibs_mvtec_reader_pairs_every_image_with_its_mask(category: Path) -> None:
+    from anomalib.data import MVTecAD
+
+    module = MVTecAD(root=category.parent, category=category.name, num_workers=0, val_split_mode="none")
+    module.setup()
+    compare(module.train_data, Dataset(category, "train"))
+    compare(module.test_data, Dataset(category, "test"))
+
+
+def test_anomalibs_folder_reader_pairs_every_image_with_its_mask(category: Path) -> None:
+    from anomalib.data import Folder
+
+    # It refuses paths that are not ASCII; a label table gives such types another name. (MVTecAD takes these types.)
+    kinds = sorted(path.name for path in (category / "ground_truth").iterdir() if path.name.isascii())
+    assert len(kinds) == 5
+    module = Folder(
+        name="bottle",
+        root=category,
+        normal_dir="train/good",
+        normal_test_dir="test/good",
+        abnormal_dir=[f"test/{kind}" for kind in kinds],
+        mask_dir=[f"ground_truth/{kind}" for kind in kinds],
+        num_workers=0,
+        test_split_mode="from_dir",
+        val_split_mode="none",
+    )
+    module.setup()
+    compare(module.train_data, Dataset(category, "train"))
+    compare(module.test_data, [item for item in Dataset(category, "test") if item["type"].isascii()])
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_torchs_loader_collates_our_items_in_workers(category: Path, start: str) -> None:
+    from torch.utils.data import DataLoader
+
+    data = Dataset(category)
+    loader = DataLoader(data, batch_size=7, num_workers=2, multiprocessing_context=start)  # type: ignore[arg-type,unused-ignore]
+    seen = 0
+    for batch in loader:
+        for place_ in range(len(batch["id"])):
+            own = data[seen]
+            assert np.array_equal(batch["image"][place_].numpy(), own["image"])
+            assert np.array_equal(batch["gt_mask"][place_].numpy(), own["gt_mask"])
+            assert int(batch["gt_label"][place_]) == own["gt_label"]
+            told = {key: batch[key][place_] for key in ("type", "types", "image_path", "mask_path", "id")}
+            assert told == {key: own[key] for key in told}
+            seen += 1
+    assert seen == len(data)
+
+
+def test_torch_takes_sixteen_bit_images(tmp_path: Path) -> None:
+    from torch.utils.data import default_collate
+
+    path = tmp_path / "train" / "good" / "a.png"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(encode_png(np.full((4, 4), 60_000, np.uint16)))
+    assert default_collate([Dataset(tmp_path)[0]])["image"].numpy().max() == 60_000

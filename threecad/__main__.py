@@ -1,0 +1,3 @@
+from threecad.cli import main
+
+main()

@@ -1,0 +1,321 @@
+"""A finished data set: its manifest and rows, and `Dataset`, which reads it (or any folder in MVTec's or 3CAD's layout)."""
+
+from __future__ import annotations
+
+import json
+import operator
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
+from functools import cache
+from pathlib import Path
+from typing import Any, TypedDict, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from threecad.domain import Action, Code, Finding, Sample, Split, State
+from threecad.errors import LayoutError, ReadError
+from threecad.formats.folders import Row, scan
+from threecad.formats.images import decode_file
+from threecad.formats.layout import GOOD
+
+FORMAT = 1
+"""Version of the manifest and the rows; a reader refuses a higher one."""
+MANIFEST = "manifest.json"
+SAMPLES = "samples.jsonl"
+_MAX_PIXELS = 400_000_000
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Type(_Part):
+    """One defect type of a category; `index` is its value in the type masks."""
+
+    index: int = Field(ge=1)
+    name: str
+    folder: str
+
+
+class Shapes(_Part):
+    """What became of the shapes: every one is counted once, `total` is the sum of the others."""
+
+    total: int = 0
+    kept: int = 0
+    repaired: int = 0
+    queued: int = 0
+    dropped: int = 0
+
+
+class Category(_Part):
+    """What one category holds."""
+
+    folder: str
+    """Its folder, relative to the data set."""
+    sources: int
+    """Images that were read, good and defective."""
+    good: int
+    """Sources without any shape."""
+    defective: int
+    """Sources with at least one shape."""
+    tiles: dict[str, dict[State, int]]
+    """Split (`unused` for none) → state → number of tiles."""
+    shapes: Shapes
+    findings: dict[Code, int]
+    types: tuple[Type, ...]
+
+
+class Manifest(_Part):
+    """What a data set is made of. It is written last: a folder that holds it is whole."""
+
+    format: int = FORMAT
+    threecad: str
+    """Version that wrote it."""
+    raw: str
+    """Name of the raw folder, without where it lay."""
+    pipeline: dict[str, Any]
+    """The settings in force."""
+    categories: dict[str, Category]
+    findings: dict[Code, dict[Action, int]]
+    """How many findings of each code ended how, those of no category included."""
+    digests: dict[str, str]
+    """POSIX path → SHA-256 of each file beside the tiles: rows, findings, COCO; the tiles' own are in the rows."""
+    inputs: int
+    """Number of files read."""
+    outputs: int
+    """Number of files written, the manifest not counted."""
+
+    def text(self) -> str:
+        """The manifest as JSON with sorted keys and a last newline."""
+        data = self.model_dump(mode="json")
+        return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+@cache
+def _samples() -> TypeAdapter[Sample]:
+    return TypeAdapter(Sample)
+
+
+@cache
+def _findings() -> TypeAdapter[Finding]:
+    return TypeAdapter(Finding)
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """File name → JSON Schema of the manifest, and of one line of samples.jsonl and of findings.jsonl."""
+    models: dict[str, TypeAdapter[Any]] = {"manifest": TypeAdapter(Manifest), "sample": _samples(), "finding": _findings()}
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return {f"{name}.schema.json": dialect | model.json_schema(mode="serialization") for name, model in models.items()}
+
+
+def row_of(value: Sample | Finding) -> dict[str, Any]:
+    """A sample or a finding as plain values for `line`; keys are the fields, `window` is {"left", "size", "top"}.
+
+    >>> from threecad.domain import Action
+    >>> row_of(Finding(Code.CLIPPED, Action.REPAIRED, "a.png", 3, "2 of 90 pixels outside"))["code"]
+    'TC109'
+    """
+    model: TypeAdapter[Any] = _samples() if isinstance(value, Sample) else _findings()
+    row: dict[str, Any] = model.dump_python(value, mode="json")
+    return row
+
+
+_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+def line(row: Mapping[str, Any]) -> bytes:
+    r"""One line of a .jsonl file: sorted keys, no spaces, UTF-8, newline.
+
+    >>> line({"b": "é", "a": (1, 2.5)}).decode()
+    '{"a":[1,2.5],"b":"é"}\n'
+    """
+    return _encode(row).encode() + b"\n"
+
+
+def read_samples(path: Path) -> Iterator[Sample]:
+    """The samples of a samples.jsonl, one after the other; unknown keys are passed over. ReadError names file and line."""
+    return _read(path, _samples())
+
+
+def read_findings(path: Path) -> Iterator[Finding]:
+    """The findings of a findings.jsonl, one after the other; unknown keys are passed over. ReadError names file and line."""
+    return _read(path, _findings())
+
+
+def _read(path: Path, model: TypeAdapter[Any]) -> Iterator[Any]:
+    try:
+        with path.open("rb") as file:
+            for number, text in enumerate(file, 1):
+                try:
+                    yield model.validate_json(text)
+                except ValidationError as error:
+                    raise ReadError(f"{path}, line {number}: {_first(error)}") from None
+    except OSError as error:
+        raise ReadError(f"{path}: {error.strerror}") from None
+
+
+def _first(error: ValidationError) -> str:
+    """The first of the flaws in one phrase."""
+    flaw = error.errors(include_url=False)[0]
+    place = ".".join(str(step) for step in flaw["loc"])
+    return f"{place}: {flaw['msg']}" if place else flaw["msg"]
+
+
+def read_manifest(root: Path) -> Manifest:
+    """The manifest of the data set at `root`. ReadError if there is none, it is not whole, or it is of a later version."""
+    path = root / MANIFEST
+    try:
+        data = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ReadError(f"{path}: {error.strerror}") from None
+    except ValueError as error:
+        raise ReadError(f"{path}: not JSON ({error})") from None
+    found = data.get("format") if isinstance(data, dict) else None
+    if isinstance(found, int) and found > FORMAT:
+        raise ReadError(f"{path}: found format {found}, this version of threecad reads up to {FORMAT}")
+    try:
+        return Manifest.model_validate_json(json.dumps(data))
+    except ValidationError as error:
+        raise ReadError(f"{path}: {_first(error)}") from None
+
+
+class Item(TypedDict):
+    """One image as `Dataset` gives it; torch's default collate takes it as it is where the images are of one size.
+
+    `image` is (height, width, 3) RGB, uint8, or uint16 where the file has 16 bits (not scaled); gray is repeated. `gt_mask` is
+    (height, width) bool, all False for a good image and for a defective one without mask (then `mask_path` is "").
+    `gt_label` is 0 for good, 1 for defective. `type` is the type's folder, `types` those of all types in the image joined by
+    `+`, "" for good. The paths lead to the files, `id` is the sample's in the manifest (else the image's path from the root).
+    """
+
+    image: NDArray[np.uint8] | NDArray[np.uint16]
+    gt_mask: NDArray[np.bool_]
+    gt_label: int
+    type: str
+    types: str
+    image_path: str
+    mask_path: str
+    id: str
+
+
+class Dataset(Sequence[Any]):
+    """The images of a data set that threecad wrote, or of any folder in MVTec's or 3CAD's layout (see `formats.folders`).
+
+    `root` holds a manifest, the folders of several categories, or one category's train/ and test/; `split` is `train`, `test`
+    or `validation` and `category` one name or several, None meaning all; `transform` is called with each `Item` and what it
+    returns is what `[i]` gives. A slice is a smaller data set. Files are read when an item is asked for and never held open,
+    so a Dataset can be pickled (if `transform` can) and shared by the workers of a torch DataLoader.
+
+    `rows` tells about each image without reading it; `faults` lists masks that are missing or belong to no image. In masks any
+    value but 0 is a defect; in JPEG masks, whose values are blurred, any value above half of the range.
+
+    LayoutError if there is no such folder, split or category. ReadError when an image or mask cannot be read or their sizes
+    differ; no other sample is ever given in its place.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str | None = None,
+        category: str | Sequence[str] | None = None,
+        transform: Callable[[Item], Any] | None = None,
+    ) -> None:
+        self.root = Path(root)
+        self.transform = transform
+        whole = (self.root / MANIFEST).is_file()
+        rows, findings = (_written(self.root), []) if whole else scan(self.root)
+        if category is not None:
+            rows, findings = self._of_categories(rows, findings, [category] if isinstance(category, str) else category)
+        if split is not None:
+            found = sorted({row.split.value for row in rows})
+            rows = [row for row in rows if row.split == split]
+            if not rows:
+                raise LayoutError(f"{self.root}: no image of split {split!r}; found {', '.join(found) or 'no image at all'}")
+        self.rows: tuple[Row, ...] = tuple(rows)
+        self.faults: tuple[Finding, ...] = tuple(findings)
+
+    def _of_categories(
+        self, rows: list[Row], findings: list[Finding], categories: Sequence[str]
+    ) -> tuple[list[Row], list[Finding]]:
+        known = sorted({row.category for row in rows})
+        for category in categories:
+            if category not in known:
+                raise LayoutError(f"{self.root}: no category {category!r}; found {', '.join(known) or 'none'}")
+        rows = [row for row in rows if row.category in categories]
+        if len(known) > 1:  # a finding's source then begins with the folder of its category
+            findings = [finding for finding in findings if finding.source.split("/")[0] in categories]
+        return rows, findings
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Any]:
+        # Sequence's own would take an IndexError out of `transform` for the end.
+        return (self[index] for index in range(len(self)))
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> Dataset: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            part = copy(self)
+            part.rows = self.rows[index]
+            return part
+        item = self._load(self.rows[operator.index(index)])
+        return item if self.transform is None else self.transform(item)
+
+    def __repr__(self) -> str:
+        return f"<Dataset {str(self.root)!r}: {len(self)} images>"
+
+    def _load(self, row: Row) -> Item:
+        path = self.root / row.image
+        pixels = _pixels(path)
+        # torch warns of read-only arrays and refuses those with reversed rows.
+        image: Any = np.repeat(pixels[:, :, None], 3, axis=2) if pixels.ndim == 2 else np.require(pixels, requirements=("C", "W"))
+        mask_path = str(self.root / row.mask) if row.mask else ""
+        mask = _mask(self.root / row.mask) if row.mask else np.zeros(image.shape[:2], bool)
+        if mask.shape != image.shape[:2]:
+            found, expected = (f"{width} × {height}" for height, width in (mask.shape, image.shape[:2]))
+            raise ReadError(f"{mask_path}: the mask is {found} pixels (width × height), expected {expected} as {path.name}")
+        return Item(
+            image=image,
+            gt_mask=mask,
+            gt_label=int(row.defective),
+            type=row.type,
+            types=row.types,
+            image_path=str(path),
+            mask_path=mask_path,
+            id=row.id,
+        )
+
+
+def _pixels(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    return decode_file(path, str(path), _MAX_PIXELS).pixels
+
+
+def _mask(path: Path) -> NDArray[np.bool_]:
+    pixels = _pixels(path)
+    values: NDArray[np.uint8 | np.uint16] = pixels if pixels.ndim == 2 else pixels.max(axis=2)
+    lossy = path.suffix.lower() in (".jpg", ".jpeg")
+    return values > (np.iinfo(values.dtype).max // 2 if lossy else 0)
+
+
+def _written(root: Path) -> list[Row]:
+    """The rows of a data set that threecad wrote: every sample that a split uses, in the manifest's order."""
+    manifest = read_manifest(root)
+    names = {(name, kind.name): kind.folder for name, category in manifest.categories.items() for kind in category.types}
+    rows = []
+    for sample in read_samples(root / SAMPLES):
+        if sample.image is None or sample.split is None:
+            continue
+        kind = GOOD if sample.state is State.GOOD else sample.image.split("/")[-2]
+        types = "" if kind == GOOD else "+".join(names.get((sample.category, label), label) for label in sample.labels)
+        category = sys.intern(sample.category)
+        rows.append(
+            Row(sample.id, category, Split(sample.split), sys.intern(kind), sys.intern(types), sample.image, sample.mask or "")
+        )
+    return rows

@@ -1,0 +1,167 @@
+"""A pipeline: every setting of a conversion in one frozen value, read from TOML and written back to it."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.resources
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import Field, ValidationError
+
+from threecad.errors import ConfigError
+from threecad.settings import Labels, Rasterizing, Reading, Repairing, Section, Splitting, Tiling, Writing
+
+
+class Pipeline(Section):
+    """Every setting of a conversion.
+
+    >>> Pipeline().tiling.slice_size
+    1024
+    """
+
+    read: Reading = Field(default_factory=Reading)
+    """Which files of the raw folder are images, annotations and categories."""
+    labels: Labels = Field(default_factory=Labels)
+    """The label table."""
+    repair: Repairing = Field(default_factory=Repairing)
+    """When an outline may be repaired."""
+    raster: Rasterizing = Field(default_factory=Rasterizing)
+    """Which pixels belong to a region."""
+    tiling: Tiling = Field(default_factory=Tiling)
+    """How an image is cut, and what a tile is called."""
+    split: Splitting = Field(default_factory=Splitting)
+    """Who trains and who tests."""
+    write: Writing = Field(default_factory=Writing)
+    """What the data set on disk looks like."""
+
+
+def load(name: str | Path) -> Pipeline:
+    """Read a pipeline file, or one that ships with threecad by its bare name.
+
+    Raises ConfigError where the file is missing, is not TOML, or holds a key or value that is not a setting.
+
+    >>> load("smoke").tiling.slice_size
+    256
+    """
+    path = Path(name)
+    if path.suffix == "" and path.name == str(name) and not path.exists():
+        shipped = dict(_shipped())
+        if str(name) not in shipped:
+            raise ConfigError(f"no pipeline named {str(name)!r}; there are {', '.join(sorted(shipped))}, or pass a TOML file")
+        return parse(shipped[str(name)], f"{name}.toml")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); expected a pipeline file in TOML") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not UTF-8 text; expected a pipeline file in TOML") from None
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str = "pipeline") -> Pipeline:
+    """Read a pipeline from TOML text; `name` stands in the error messages.
+
+    >>> parse("[tiling]\\noverlap = 0.3")
+    Traceback (most recent call last):
+    threecad.errors.ConfigError: pipeline: tiling.overlap is not a setting; did you mean overlap_ratio?
+    """
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name}: is not TOML: {error}") from None
+    return _validate(tree, name)
+
+
+def override(pipeline: Pipeline, changes: Mapping[str, object]) -> Pipeline:
+    """The same pipeline with some settings replaced, named by dotted path; a None value changes nothing.
+
+    >>> override(Pipeline(), {"tiling.slice_size": 512, "tiling.edge": None}).tiling.slice_size
+    512
+    """
+    tree = pipeline.model_dump()
+    for dotted, value in changes.items():
+        if value is not None:
+            *sections, key = dotted.split(".")
+            target = tree
+            for section in sections:
+                target = target[section]
+            target[key] = value
+    return _validate(tree, "command line")
+
+
+def dump(pipeline: Pipeline) -> str:
+    """The pipeline as TOML, every setting spelled out; settings that are None are left out.
+
+    >>> parse(dump(Pipeline())) == Pipeline()
+    True
+    """
+    return tomli_w.dumps(pipeline.model_dump(mode="json", exclude_none=True))
+
+
+def table(labels: Labels, category: str) -> dict[str, str] | None:
+    """Spelling → type for one category, its own entries before the common ones; None where nothing is listed.
+
+    >>> table(Labels(aliases={"划痕": "scratch"}, categories={"glass": {"hh": "scratch"}}), "glass")
+    {'划痕': 'scratch', 'hh': 'scratch'}
+    """
+    return {**labels.aliases, **labels.categories.get(category, {})} or None
+
+
+def template() -> str:
+    """A commented pipeline file that holds every setting at its default, for `threecad init`."""
+    lines = ["# A pipeline of threecad. Every line shows the default; delete what you do not change.", ""]
+    for section, field in Pipeline.model_fields.items():
+        model = field.annotation
+        assert isinstance(model, type)
+        assert issubclass(model, Section)
+        lines += [f"# {field.description}", f"[{section}]"]
+        for key, setting in model.model_fields.items():
+            lines += [f"# {line}" for line in (setting.description or "").split("\n")]
+            value = setting.get_default(call_default_factory=True)
+            if isinstance(value, dict):
+                lines += [f"# [{section}.{key}{'.CATEGORY' if key == 'categories' else ''}]", '# "spelling" = "type"', ""]
+            elif value is None:
+                lines += [f"# {key} =", ""]
+            else:
+                lines += [f"{key} = {json.dumps(value)}", ""]  # JSON's numbers, strings, booleans and arrays are TOML's too
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _validate(tree: dict[str, Any], name: str) -> Pipeline:
+    try:
+        return Pipeline.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(f"{name}: {'; '.join(_sentences(error))}") from None
+
+
+def _sentences(error: ValidationError) -> Iterator[str]:
+    for fault in error.errors(include_url=False, include_context=False):
+        where = ".".join(str(part) for part in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            known = _keys(fault["loc"][:-1])
+            close = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1, cutoff=0.5)
+            yield f"{where} is not a setting" + (f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}")
+        else:
+            message = fault["msg"].removeprefix("Value error, ")
+            yield f"{where}: {message[0].lower()}{message[1:]}, found {fault['input']!r}"
+
+
+def _keys(path: tuple[int | str, ...]) -> list[str]:
+    model: Any = Pipeline
+    for part in path:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)
+
+
+def _shipped() -> Iterator[tuple[str, str]]:
+    """Name and text of each pipeline that ships with threecad: in the wheel, or at the top of a checkout."""
+    packaged = importlib.resources.files("threecad") / "_data" / "pipelines"
+    folder = packaged if packaged.is_dir() else Path(__file__).parents[2] / "pipelines"
+    for file in folder.iterdir():
+        if file.name.endswith(".toml"):
+            yield file.name.removesuffix(".toml"), file.read_text(encoding="utf-8")

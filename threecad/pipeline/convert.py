@@ -1,0 +1,200 @@
+"""The conversion: raw folder → find → (journey of every source) → split → publish → audit → manifest.
+
+Sources are independent, so their tiles are cut and encoded first, into a staging folder, by as many threads as there are
+cores. Splits are assigned afterwards, to whole sources and from sources alone: near-duplicates bind sources together, and only
+a decoded image shows what it resembles. Then the files are moved into place, and the manifest is written last.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from threecad.domain import Action, Finding
+from threecad.errors import ConfigError, LayoutError, ThreecadError
+from threecad.formats import raw
+from threecad.formats.dataset import Manifest
+from threecad.imaging import tiling
+from threecad.pipeline import config, threads
+from threecad.pipeline.config import Pipeline
+from threecad.pipeline.publish import publish
+from threecad.pipeline.sources import Known, Task, remembering, type_lists
+from threecad.pipeline.store import HOME, Store, hold
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is: `done` of `total` sources, and the megapixels read so far."""
+
+    done: int
+    total: int
+    megapixels: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What a conversion did. `manifest` is None after a dry run; `changed` says whether anything was written."""
+
+    out: Path
+    manifest: Manifest | None
+    changed: bool
+    converted: int
+    unchanged: int
+    removed: int
+    seconds: float
+    megapixels: float = 0.0
+    windows: int = 0
+    findings: tuple[Finding, ...] = field(default=(), repr=False)
+
+    @property
+    def queued(self) -> bool:
+        """Whether a person has to look at something."""
+        found = self.manifest.findings if self.manifest else {}
+        return any(actions.get(Action.QUEUED, 0) for actions in found.values())
+
+    @property
+    def flawless(self) -> bool:
+        """Whether no shape was dropped or queued."""
+        categories = self.manifest.categories.values() if self.manifest else ()
+        return not self.queued and not any(category.shapes.queued + category.shapes.dropped for category in categories)
+
+
+def convert(
+    raw_folder: str | Path,
+    out: str | Path,
+    pipeline: Pipeline | str | Path | None = None,
+    *,
+    workers: int | None = None,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> Conversion:
+    """Turn labelled photographs into a data set: masks, tiles, splits, manifest.
+
+    `raw_folder` holds images and labelme annotations; `out` becomes the data set, or is brought up to date if it is one.
+    `pipeline` is a `Pipeline`, a TOML file or the name of one that ships with threecad. `workers` is the number of threads
+    (default: the cores this process may use). The bytes of the result depend on the input and the pipeline alone.
+
+    Raises ConfigError, LayoutError or BusyError for a request that cannot be met, and ThreecadError when the output cannot be
+    written. Flaws in the data are findings: see `Conversion.findings` and `out/findings.jsonl`.
+    """
+    began = time.monotonic()
+    settings = settings_of(pipeline)
+    root, target = _folders(Path(raw_folder), Path(out))
+    if dry_run:
+        return _rehearse(root, target, settings, began)
+    try:
+        with hold(target, root.name, overwrite=overwrite) as store:
+            return _convert(root, store, settings, workers or cores(), overwrite, progress, began)
+    except OSError as error:
+        if not _below(error.filename, target):
+            raise
+        raise ThreecadError(
+            f"{error.filename}: cannot be written ({error.strerror}); what is finished is kept, run the same command again"
+        ) from error
+
+
+def _convert(
+    root: Path,
+    store: Store,
+    settings: Pipeline,
+    workers: int,
+    overwrite: bool,
+    progress: Callable[[Progress], None] | None,
+    began: float,
+) -> Conversion:
+    known = {record.source.id: Known.of(record) for record in store.load(forget=overwrite)}
+    found = raw.find(root, settings.read, remembering(root, known.values(), settings.read))
+    types = type_lists(found, settings)
+    task = Task(root, settings, types, found, store)
+    todo = [source for source in found.sources if not task.done(source, known.get(source.id))]
+    redone, pixels = 0, 0
+    for count, (record, fresh) in enumerate(threads.work(todo, partial(task.start, known), workers=workers, budget=_budget()), 1):
+        store.keep(record)
+        known[record.source.id] = Known.of(record)
+        redone += fresh
+        pixels += record.size.area if record.size else 0
+        if progress is not None:
+            progress(Progress(count, len(todo), pixels / 1e6, record.source.id))
+    ids = [source.id for source in found.sources]
+    gone = len(known.keys() - set(ids))
+    manifest, changed = publish(store, ids, known, found, types, settings, root.name)
+    return Conversion(
+        out=store.out,
+        manifest=manifest,
+        changed=changed,
+        converted=redone,
+        unchanged=len(ids) - redone,
+        removed=gone,
+        seconds=time.monotonic() - began,
+        megapixels=pixels / 1e6,
+    )
+
+
+def _rehearse(root: Path, out: Path, settings: Pipeline, began: float) -> Conversion:
+    """What a run would do, from sizes and times alone; nothing is written and no image is decoded."""
+    known = {record.source.id: Known.of(record) for record in Store(out).load()} if (out / HOME).is_dir() else {}
+    found = raw.find(root, settings.read, remembering(root, known.values(), settings.read))
+    task = Task(root, settings, type_lists(found, settings), found, None)
+    ids = {source.id for source in found.sources}
+    todo = [source for source in found.sources if not task.done(source, known.get(source.id))]
+    windows, pixels = 0, 0
+    for source in todo:
+        size = task.size(source, {}, []) if source.image is not None else None
+        if size is not None:
+            windows += len(tiling.windows(size, settings.tiling)[0])
+            pixels += size.area
+    return Conversion(
+        out=out,
+        manifest=None,
+        changed=bool(todo) or bool(known.keys() - ids),
+        converted=len(todo),
+        unchanged=len(ids) - len(todo),
+        removed=len(known.keys() - ids),
+        seconds=time.monotonic() - began,
+        megapixels=pixels / 1e6,
+        windows=windows,
+        findings=tuple(found.findings),
+    )
+
+
+def settings_of(pipeline: Pipeline | str | Path | None) -> Pipeline:
+    """A pipeline as given, read from a file or by name, or the defaults."""
+    if isinstance(pipeline, Pipeline):
+        return pipeline
+    return Pipeline() if pipeline is None else config.load(pipeline)
+
+
+def _folders(root: Path, out: Path) -> tuple[Path, Path]:
+    if not root.is_dir():
+        raise LayoutError(
+            f"{root}: {'is no folder' if root.exists() else 'does not exist'}; expected a folder of images and JSON"
+        )
+    whole, target = root.resolve(), out.resolve()
+    if target == whole or target in whole.parents:
+        raise ConfigError(f"{out} contains the raw folder {root}; choose an output folder beside it")
+    return whole, out
+
+
+def _below(filename: object, out: Path) -> bool:
+    return filename is None or (
+        isinstance(filename, str | bytes) and out.resolve() in Path(os.fsdecode(filename)).resolve().parents
+    )
+
+
+def cores() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _budget() -> int:
+    """Bytes of decoded images that may be open at once: half of the machine's memory."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    except (AttributeError, ValueError, OSError):
+        return 4 << 30

@@ -1,0 +1,130 @@
+"""One source's journey: what was drawn on it → regions → windows → tiles. Nothing here touches a file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from threecad.domain import Action, Annotation, Code, Defect, Finding, Region, Size, State, Window
+from threecad.formats import coco
+from threecad.imaging import polygons, raster, tiling
+from threecad.pipeline.config import Pipeline, table
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """What will become of one image, known before a pixel of it is read.
+
+    `regions` are ordered so that the smaller lies on top, `spans` are the pixels they own (`pixels`: how many each), `tiles`
+    every window with what it shows, `shapes` how many shapes had which outcome, `narrow` how many windows were too narrow.
+    """
+
+    regions: list[Region]
+    spans: raster.Spans
+    tiles: list[tuple[Window, State, tuple[Defect, ...]]]
+    findings: list[Finding]
+    shapes: Counter[Action]
+    pixels: list[int]
+    narrow: int
+
+
+def plan(annotation: Annotation, size: Size, category: str, pipeline: Pipeline, *, poisoned: bool = False) -> Plan:
+    """Repair what was drawn, decide which pixels it owns and what every window shows.
+
+    `size` is the image's own, after its EXIF orientation. Every shape has exactly one outcome in `shapes`. `poisoned` says that
+    somebody drew more on the image than the annotation holds, nobody knows where.
+
+    >>> from threecad.domain import Shape
+    >>> square = Shape(0, "dent", "polygon", ((10, 10), (30, 10), (30, 30), (10, 30)))
+    >>> made = plan(Annotation("a.png", Size(100, 100), (square,)), Size(100, 100), "part", Pipeline())
+    >>> made.regions[0].geometry.area, [(state.value, defects[0].area) for _, state, defects in made.tiles]
+    (400.0, [('defect', 400)])
+    """
+    if annotation.size is not None and annotation.size != size and pipeline.read.size_mismatch == "queue":
+        regions: list[Region] = []
+        findings = [_elsewhere(annotation, index, size) for index in range(len(annotation.shapes))]
+    else:
+        regions, findings = polygons.regions(annotation, size, table(pipeline.labels, category), pipeline.repair)
+    outcomes = polygons.outcomes(annotation, findings)
+    regions = [regions[number] for number in raster.order(regions)]
+    spans, thin = raster.spans(regions, size, pipeline.raster.rule)
+    findings += [
+        Finding(
+            Code.THIN,
+            Action.KEPT,
+            annotation.source,
+            regions[number].shapes[0],
+            "it owns no pixel centre",
+            _inside(regions[number]),
+        )
+        for number in thin
+    ]
+    windows, narrow = tiling.windows(size, pipeline.tiling)
+    if narrow:
+        findings.append(
+            Finding(Code.TILE_TOO_SMALL, Action.DROPPED, annotation.source, None, f"{narrow} of {narrow + len(windows)} windows")
+        )
+    suspects: list[tiling.Extent | None] = [None] if poisoned else []
+    suspects += [tiling.extent(annotation.shapes[index]) for index, action in outcomes.items() if action is Action.QUEUED]
+    judged = tiling.judge(spans, regions, windows, size, suspects, pipeline.tiling)
+    tiles = [(window, state, defects) for window, (state, defects) in zip(windows, judged, strict=True)]
+    pixels = np.bincount(spans.region, spans.stop - spans.start, len(regions)).astype(int).tolist()
+    return Plan(regions, spans, tiles, findings, Counter(outcomes.values()), pixels, narrow)
+
+
+def canvas(plan: Plan, source: str, pixels: NDArray[Any], types: Mapping[str, int]) -> tiling.Canvas:
+    """The whole image with its masks, for `tiling.cut`. `types` maps a label to its index in the type mask, from 1 on.
+
+    The masks are painted once, so that neighbouring tiles agree on every pixel they share.
+    """
+    size = Size(*pixels.shape[:2])
+    depth = np.uint8 if len(types) < 256 else np.uint16
+    drawn = [None if region.ignore else region for region in plan.regions]
+    ignored = any(region.ignore for region in plan.regions)
+    return tiling.Canvas(
+        source,
+        pixels,
+        raster.paint(plan.spans, size, [255 if region else None for region in drawn]),
+        raster.paint(plan.spans, size, [types[region.label] if region else None for region in drawn], depth),
+        raster.paint(plan.spans, size, [None if region else 255 for region in drawn]) if ignored else None,
+    )
+
+
+def segmentations(plan: Plan, number: int) -> tuple[coco.Segmentation, ...]:
+    """The visible part of every defect of tile `number`, as COCO writes it."""
+    window, _, defects = plan.tiles[number]
+    numbers = {region.uid: index for index, region in enumerate(plan.regions)}
+    return tuple(_segment(plan.spans, numbers[defect.uid], defect, window) for defect in defects)
+
+
+def _segment(spans: raster.Spans, number: int, defect: Defect, window: Window) -> coco.Segmentation:
+    left, top, width, height = defect.bbox
+    first, last = np.searchsorted(spans.region, [number, number + 1])
+    rows = spans.row[first:last]
+    first, last = first + np.searchsorted(rows, [window.top + top, window.top + top + height])
+    start = np.maximum(spans.start[first:last] - (window.left + left), 0)
+    stop = np.minimum(spans.stop[first:last] - (window.left + left), width)
+    seen = start < stop
+    part = raster.Spans(
+        np.zeros(int(seen.sum()), np.int32), spans.row[first:last][seen] - (window.top + top), start[seen], stop[seen]
+    )
+    bitmap = raster.paint(part, Size(height, width), [1]).astype(bool)
+    return coco.segment(bitmap, left, top, window.size)
+
+
+def _elsewhere(annotation: Annotation, index: int, size: Size) -> Finding:
+    stated = annotation.size
+    assert stated is not None
+    detail = f"drawn on {stated.height} × {stated.width}, the image has {size.height} × {size.width} (height × width)"
+    return Finding(Code.SIZE_MISMATCH, Action.QUEUED, annotation.source, index, detail)
+
+
+def _inside(region: Region) -> tuple[float, float]:
+    point = shapely.point_on_surface(region.geometry)
+    return (point.x, point.y)

@@ -1,0 +1,382 @@
+"""From records to a data set: assign splits, move the files into place, write the lists, audit, write the manifest last."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from threecad import __version__
+from threecad.curation import duplicates, labels, splitting
+from threecad.domain import Action, Code, Finding, Sample, Source, Split, State
+from threecad.errors import ThreecadError
+from threecad.formats import coco, layout, queue
+from threecad.formats.dataset import (
+    MANIFEST,
+    SAMPLES,
+    Category,
+    Manifest,
+    Shapes,
+    Type,
+    line,
+    read_manifest,
+    read_samples,
+    row_of,
+)
+from threecad.formats.raw import Found
+from threecad.pipeline import config
+from threecad.pipeline.config import Pipeline
+from threecad.pipeline.record import File, Outline, Record, used
+from threecad.pipeline.sources import Known
+from threecad.pipeline.store import Store, same, write_atomically
+
+UNUSED = "unused"
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where everything goes: the split of each source, its group, and the folders of categories and types."""
+
+    splits: Mapping[str, Split]
+    groups: Mapping[str, str]
+    folders: Mapping[str, str]
+    types: Mapping[str, Mapping[str, str]]
+    settings: Pipeline
+
+    def sample(self, record: Record, number: int) -> Sample:
+        """The manifest's row of one tile, with the paths its files shall have."""
+        piece = record.tiles[number]
+        source = record.source
+        split = used(piece, record, self.splits[source.id], self.settings.tiling.clean) if record.size else None
+        areas: Counter[str] = Counter()
+        for defect in piece.defects:
+            areas[defect.label] += defect.area
+        kinds = sorted(areas)
+        stem = layout.stem(source.id, piece.window)
+        paths: dict[str, str | None] = dict.fromkeys(("image", "mask", "types", "ignore"))
+        if split is not None:
+            folder = layout.GOOD
+            if piece.state is State.DEFECT:
+                names = self.types[source.category]
+                rule = self.settings.write.several_types
+                folder = layout.type_folder(kinds, [areas[kind] for kind in kinds], rule, names)
+            places = layout.place(self.folders[source.category], split, folder, stem, self.settings.write.mask_suffix)
+            paths = {role: getattr(places, role) if role in piece.files else None for role in paths}
+        return Sample(
+            id=stem,
+            source=source.id,
+            category=source.category,
+            window=piece.window,
+            split=split,
+            state=piece.state,
+            labels=tuple(kinds),
+            areas=tuple(areas[kind] for kind in kinds),
+            defects=piece.defects,
+            digest=piece.files["image"].sha256 if split is not None else None,
+            **paths,
+        )
+
+    def places(self, record: Record) -> dict[tuple[int, str], str]:
+        """Where the files of a source shall be: (number of the tile, role) → path."""
+        found = {}
+        for number, piece in enumerate(record.tiles):
+            if piece.files:
+                sample = self.sample(record, number)
+                found.update({(number, role): path for role in piece.files if (path := getattr(sample, role)) is not None})
+        return found
+
+
+def publish(
+    store: Store,
+    ids: list[str],
+    known: Mapping[str, Known],
+    found: Found,
+    types: Mapping[str, Mapping[str, int]],
+    settings: Pipeline,
+    raw: str,
+) -> tuple[Manifest, bool]:
+    """Make the output folder the data set of these records, and say whether anything had to change.
+
+    Raises ThreecadError when the audit of what was written finds a leak: that would be a bug of ours, and no manifest is written.
+    """
+    made_from = _digest(
+        [settings.model_dump(mode="json"), [row_of(each) for each in found.findings], [(id_, known[id_].key) for id_ in ids], raw]
+    )
+    if _stands(store, made_from):
+        store.fold(ids)
+        store.clean()
+        return read_manifest(store.out), False
+
+    placement, findings = _assign(ids, known, found, types, settings)
+    (store.out / MANIFEST).unlink(missing_ok=True)
+    (store.home / "finished").unlink(missing_ok=True)
+    tally = _Tally(placement, types)
+    digests: dict[str, str] = {}
+    outputs = 0
+    with (
+        _sheet(store, SAMPLES, digests) as samples,
+        _sheet(store, "regions.jsonl", digests) as regions,
+        _sheet(store, "sources.jsonl", digests) as sources,
+        _sheet(store, "SHA256SUMS", digests) as sums,
+    ):
+        for record in store.publish(ids, placement.places):
+            findings += record.findings
+            for outline in record.regions:
+                regions.write(line(_region(record.source, outline)))
+            for number, piece in enumerate(record.tiles):
+                sample = placement.sample(record, number)
+                samples.write(line(row_of(sample)))
+                tally.tile(sample)
+                for file in piece.files.values():
+                    sums.write(f"{file.sha256}  {file.path}\n".encode())
+                    outputs += 1
+            sources.write(line(_source(record, placement)))
+            tally.source(record)
+    findings += splitting.audit(read_samples(store.out / SAMPLES), placement.groups)
+    leaks = [finding for finding in findings if finding.code is Code.LEAK]
+    if leaks:
+        raise ThreecadError(
+            f"{store.out}: the audit found {len(leaks)} leaks between splits, the first: {leaks[0].source}: {leaks[0].detail}"
+        )
+    findings.sort(key=lambda each: (each.code, each.source, -1 if each.shape is None else each.shape, each.detail))
+    with _sheet(store, "findings.jsonl", digests) as sheet:
+        for finding in findings:
+            sheet.write(line(row_of(finding)))
+            tally.finding(finding, known)
+    digests["relabel.csv"] = store.write("relabel.csv", queue.table(findings).encode())
+    digests["pipeline.toml"] = store.write("pipeline.toml", config.dump(settings).encode())
+    names = {category: list(indices) for category, indices in types.items()}
+    for split in Split:
+        path = f"coco/{split.value}.json"
+        if split in placement.splits.values():
+            with _sheet(store, path, digests) as sheet:
+                coco.write(sheet, partial(_annotated, store, ids, placement, split), names, f"{raw}, {split.value}")
+        else:
+            (store.out / path).unlink(missing_ok=True)
+    manifest = Manifest(
+        threecad=__version__,
+        raw=raw,
+        pipeline=settings.model_dump(mode="json"),
+        categories=tally.categories(),
+        findings=tally.findings(),
+        digests=digests,
+        inputs=sum(len(known[id_].inputs) for id_ in ids),
+        outputs=outputs + len(digests),
+    )
+    os.sync()  # the tiles' own bytes must be on the disk before a manifest says so
+    write_atomically(store.out / MANIFEST, manifest.text().encode())
+    _finish(store, made_from, [*digests, MANIFEST])
+    store.clean()
+    return manifest, True
+
+
+def _assign(
+    ids: Iterable[str], known: Mapping[str, Known], found: Found, types: Mapping[str, Mapping[str, int]], settings: Pipeline
+) -> tuple[Placement, list[Finding]]:
+    """Splits from whole sources: their groups, equal files, near-duplicates, types and names. No tile has a say."""
+    findings = list(found.findings)
+    candidates = [
+        replace(candidate, group=splitting.group_of(id_, settings.split.group))
+        for id_ in ids
+        if (candidate := known[id_].candidate) is not None
+    ]
+    bound: list[frozenset[str]] = []
+    by_digest: defaultdict[str, list[str]] = defaultdict(list)
+    for candidate in candidates:
+        by_digest[known[candidate.id].image].append(candidate.id)
+    for copies in by_digest.values():
+        if len(copies) > 1:
+            bound.append(frozenset(copies))
+            findings += [
+                Finding(Code.EXACT_DUPLICATE, Action.KEPT, copy, None, f"the same bytes as {copies[0]}") for copy in copies[1:]
+            ]
+    if settings.split.near_duplicates:
+        prints = {candidate.id: print_ for candidate in candidates if (print_ := known[candidate.id].fingerprint) is not None}
+        for group in duplicates.near(prints, settings.split.near_distance):
+            bound.append(group)
+            first, *others = sorted(group)
+            findings += [
+                Finding(Code.NEAR_DUPLICATE, Action.KEPT, other, None, f"resembles {first}; {len(group)} images stay together")
+                for other in others
+                if known[other].image != known[first].image
+            ]
+    splits, more = splitting.assign(candidates, bound, settings.split)
+    findings += more
+    findings += similar_labels(found, settings)
+    groups = {candidate.id: candidate.group for candidate in candidates if candidate.group is not None}
+    folders = layout.folders(types, layout.RESERVED_CATEGORIES)
+    kinds = {category: layout.folders(names, layout.RESERVED_TYPES) for category, names in types.items()}
+    return Placement(splits, groups, folders, kinds, settings), findings
+
+
+def similar_labels(found: Found, settings: Pipeline) -> list[Finding]:
+    """A finding for labels of one category that probably mean the same, where no label table says what they mean."""
+    seen: defaultdict[str, set[str]] = defaultdict(set)
+    for source in found.sources:
+        peek = found.peeks.get(source.annotation or "")
+        seen[source.category] |= set(peek.labels if peek else ())
+    return [
+        Finding(Code.SIMILAR_LABELS, Action.KEPT, category, None, " · ".join(alike))
+        for category, spellings in sorted(seen.items())
+        if config.table(settings.labels, category) is None
+        for alike in labels.suspicious_spellings(spellings)
+    ]
+
+
+class _Tally:
+    """Counts for the manifest, while the records pass by."""
+
+    def __init__(self, placement: Placement, types: Mapping[str, Mapping[str, int]]) -> None:
+        self.placement = placement
+        self.types = types
+        self._sources: Counter[tuple[str, str]] = Counter()
+        self._tiles: defaultdict[str, Counter[tuple[str, State]]] = defaultdict(Counter)
+        self._shapes: defaultdict[str, Counter[Action]] = defaultdict(Counter)
+        self._codes: defaultdict[str, Counter[Code]] = defaultdict(Counter)
+        self._actions: defaultdict[Code, Counter[Action]] = defaultdict(Counter)
+        self._category: dict[str, str] = {}
+
+    def source(self, record: Record) -> None:
+        category = record.source.category
+        self._category[record.source.id] = category
+        self._sources[category, "good" if record.trainable else "defective"] += record.size is not None
+        self._sources[category, "all"] += 1
+        self._shapes[category].update(record.shapes)
+
+    def tile(self, sample: Sample) -> None:
+        split = UNUSED if sample.split is None else sample.split.value
+        self._tiles[sample.category][split, sample.state] += 1
+
+    def finding(self, finding: Finding, known: Mapping[str, Known]) -> None:
+        self._actions[finding.code][finding.action] += 1
+        category = self._category.get(finding.source)
+        if category is not None:
+            self._codes[category][finding.code] += 1
+
+    def findings(self) -> dict[Code, dict[Action, int]]:
+        return {code: dict(actions) for code, actions in self._actions.items()}
+
+    def categories(self) -> dict[str, Category]:
+        made = {}
+        for category, indices in self.types.items():
+            tiles: defaultdict[str, dict[State, int]] = defaultdict(dict)
+            for (split, state), count in sorted(self._tiles[category].items()):
+                tiles[split][state] = count
+            shapes = self._shapes[category]
+            folders = self.placement.types[category]
+            made[category] = Category(
+                folder=self.placement.folders[category],
+                sources=self._sources[category, "all"],
+                good=self._sources[category, "good"],
+                defective=self._sources[category, "defective"],
+                tiles=dict(tiles),
+                shapes=Shapes(total=sum(shapes.values()), **{action.value: shapes[action] for action in Action}),
+                findings=dict(self._codes[category]),
+                types=tuple(Type(index=index, name=name, folder=folders[name]) for name, index in indices.items()),
+            )
+        return made
+
+
+class _Sheet:
+    """A file of the data set that is written in pieces."""
+
+    def __init__(self, path: Path) -> None:
+        self._beside = path.with_name(f".{path.name}.new")
+        self._beside.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._file = self._beside.open("wb")
+        self._hash = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self._hash.update(data)
+        return self._file.write(data)
+
+    def close(self) -> str:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._beside.replace(self._path)
+        return self._hash.hexdigest()
+
+
+@contextmanager
+def _sheet(store: Store, path: str, digests: dict[str, str]) -> Iterator[Any]:
+    sheet = _Sheet(store.out / path)
+    yield sheet
+    digests[path] = sheet.close()
+
+
+def _annotated(
+    store: Store, ids: Iterable[str], placement: Placement, split: Split
+) -> Iterator[tuple[Sample, tuple[coco.Segmentation, ...]]]:
+    for id_ in ids:
+        if placement.splits.get(id_) is split:
+            record = store.record(id_)
+            for number, piece in enumerate(record.tiles):
+                sample = placement.sample(record, number)
+                if sample.split is split:
+                    yield sample, piece.segmentations
+
+
+def _region(source: Source, outline: Outline) -> dict[str, Any]:
+    return {
+        "area": outline.area,
+        "category": source.category,
+        "geometry": outline.geometry,
+        "ignore": outline.ignore,
+        "label": outline.label,
+        "pixels": outline.pixels,
+        "shapes": list(outline.shapes),
+        "source": source.id,
+        "uid": outline.uid,
+    }
+
+
+def _source(record: Record, placement: Placement) -> dict[str, Any]:
+    source = record.source
+    split = placement.splits.get(source.id)
+    return {
+        "annotation": source.annotation,
+        "category": source.category,
+        "good": record.trainable,
+        "group": placement.groups.get(source.id),
+        "id": source.id,
+        "image": source.image,
+        "inputs": record.inputs,
+        "shapes": {action.value: record.shapes.get(action, 0) for action in Action},
+        "size": None if record.size is None else [record.size.height, record.size.width],
+        "split": None if split is None else split.value,
+    }
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+
+
+def _finish(store: Store, made_from: str, paths: Iterable[str]) -> None:
+    """Note what the data set was made from, and how its lists look: what tells the next run that nothing changed."""
+    lists = {}
+    for path in paths:
+        data = (store.out / path).read_bytes()
+        lists[path] = [hashlib.sha256(data).hexdigest(), len(data), (store.out / path).stat().st_mtime_ns]
+    write_atomically(
+        store.home / "finished", json.dumps({"lists": lists, "made_from": made_from}, sort_keys=True).encode() + b"\n"
+    )
+
+
+def _stands(store: Store, made_from: str) -> bool:
+    """Whether the folder already is the data set: made from the same, its lists untouched (`load` saw to the tiles)."""
+    try:
+        noted = json.loads((store.home / "finished").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return noted["made_from"] == made_from and all(
+        same(store.out / path, File(*kept), digest=False) for path, kept in noted["lists"].items()
+    )

@@ -1,0 +1,372 @@
+"""From a source's files to its record: read once, decode, plan, encode; on any thread, in any order, with the same result."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from threecad.curation import duplicates, splitting
+from threecad.domain import Action, Annotation, Code, Finding, Size, Source, State
+from threecad.errors import ReadError
+from threecad.formats import coco, images, labelme, raw
+from threecad.imaging import polygons, tiling
+from threecad.pipeline import config, journey, threads
+from threecad.pipeline.config import Pipeline
+from threecad.pipeline.record import File, Outline, Piece, Record, key_of, remembered
+from threecad.pipeline.store import Store
+from threecad.settings import Reading
+
+RACY_NS = 2_000_000_000
+"""A file changed less than this before it was read might change again without its time showing it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a run keeps in memory of a record that stands in the store. `image` is the digest of the file that holds it."""
+
+    key: str
+    inputs: dict[str, str]
+    seen: dict[str, tuple[int, int, int] | None]
+    retry: bool
+    peek: labelme.Peek | None
+    candidate: splitting.Candidate | None
+    fingerprint: bytes | None
+    image: str
+
+    @classmethod
+    def of(cls, record: Record) -> Known:
+        source = record.source
+        candidate = None
+        if record.size is not None:
+            candidate = splitting.Candidate(
+                source.id, source.category, frozenset(record.types), record.trainable, None, source.split
+            )
+        return cls(
+            record.key,
+            record.inputs,
+            record.seen,
+            record.retry,
+            record.peek,
+            candidate,
+            bytes.fromhex(record.fingerprint) if record.fingerprint else None,
+            record.inputs.get(source.image or source.annotation or "", ""),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What every source of a run needs to become a record; `start` runs on any thread."""
+
+    root: Path
+    settings: Pipeline
+    types: Mapping[str, Mapping[str, int]]
+    found: raw.Found
+    store: Store | None
+
+    def files(self, source: Source) -> list[str]:
+        """The files a source is read from: image, annotation, further annotations."""
+        own = [path for path in (source.image, source.annotation) if path is not None]
+        return own + list(self.found.second.get(source.id, ()))
+
+    def done(self, source: Source, known: Known | None) -> bool:
+        """Whether the store holds this very source already, as far as sizes and times of its files tell."""
+        return (
+            known is not None
+            and not known.retry
+            and all(remembered(self.root / path, known.seen.get(path)) for path in self.files(source))
+            and self.key(source, known.inputs) == known.key
+        )
+
+    def key(self, source: Source, inputs: Mapping[str, str]) -> str:
+        peek = self.found.peeks.get(source.annotation or "")
+        names = self.types.get(source.category, {})
+        labels = config.table(self.settings.labels, source.category)
+        type_of = polygons.lookup(labels)
+        shown = {type_of(label) for label in (peek.labels if peek else ())}
+        return key_of(source, inputs, ((name, index) for name, index in names.items() if name in shown), self.settings)
+
+    def size(self, source: Source, data: Mapping[str, bytes | None], findings: list[Finding]) -> Size | None:
+        """What the image's header states; None, with a finding, where it cannot be read or is too large."""
+        try:
+            if source.image is not None:
+                size = images.size_of(self.root / source.image, source.id)
+            elif source.annotation is not None and (text := data[source.annotation]) is not None and self._embedded(source):
+                size = images.size_of(labelme.embedded_bytes(text, source.annotation), source.id)
+            else:
+                return None
+        except ReadError as error:
+            findings.append(Finding(Code.IMAGE_UNREADABLE, Action.DROPPED, source.id, None, str(error)))
+            return None
+        except OSError as error:
+            detail = f"{source.image}: it cannot be read ({error.strerror})"
+            findings.append(Finding(Code.FILE_UNREADABLE, Action.DROPPED, source.id, None, detail))
+            return None
+        limit = self.settings.read.max_megapixels
+        if size.area > limit * 1e6:
+            detail = f"{size.width} × {size.height}, more than the limit of {limit:g} MP (read.max_megapixels)"
+            findings.append(Finding(Code.TOO_LARGE, Action.DROPPED, source.id, None, detail))
+            return None
+        return size
+
+    def _embedded(self, source: Source) -> bool:
+        """Whether the annotation carries the image; where it does not, `find` has said that the image is missing."""
+        peek = self.found.peeks.get(source.annotation or "")
+        return peek is not None and peek.embedded
+
+    def start(self, known: Mapping[str, Known], source: Source) -> threads.Opened[tuple[Record, bool]]:
+        """Read one source and plan it; the pieces left to do encode its tiles."""
+        store = self.store
+        assert store is not None
+        reading = Reader(self.root, self.settings.read)
+        findings: list[Finding] = []
+        data = {path: reading.bytes_of(path, source.id, findings) for path in self.files(source)}
+        key = self.key(source, reading.inputs)
+        before = known.get(source.id)
+        if before is not None and before.key == key and not before.retry and not findings:
+            record = replace(store.record(source.id), seen=reading.seen, source=source)
+            return threads.Opened([], lambda: (record, False))
+
+        annotation = self.annotation(source, data, findings)
+        picture = self.picture(source, data, findings)
+        base = Record(
+            source=source,
+            key=key,
+            inputs=reading.inputs,
+            seen=reading.seen,
+            size=None,
+            trainable=False,
+            types=(),
+            shapes={},
+            fingerprint=None,
+            findings=(),
+            regions=(),
+            tiles=(),
+            retry=reading.failed,
+            peek=self.found.peeks.get(source.annotation or ""),
+        )
+        seconds = self.second(source, data)
+        size = None if picture is None else Size(*picture.pixels.shape[:2])
+        made, more, shapes = self.account(source, annotation, size, seconds)
+        findings += more
+        base = replace(base, shapes=shapes)
+        if picture is None or annotation is None or made is None:
+            record = replace(base, findings=tuple(findings))
+            return threads.Opened([], lambda: (record, True))
+
+        trainable = source.good and not annotation.shapes and not seconds
+        names = self.types.get(source.category, {})
+        clean = trainable or self.settings.tiling.clean == "test"
+        canvas = journey.canvas(made, source.id, picture.pixels, names)
+        stored: dict[int, dict[str, File]] = {}
+        segments: dict[int, tuple[coco.Segmentation, ...]] = {}
+
+        def encode(number: int) -> None:
+            window, state, defects = made.tiles[number]
+            tile = tiling.cut(canvas, window, state, defects)
+            effort = self.settings.write.png
+            files = {"image": images.encode_png(tile.pixels, effort)}
+            if tile.state is State.DEFECT:
+                files["mask"] = images.encode_mask(tile.mask)
+                files["types"] = images.encode_mask(tile.types)
+                segments[number] = journey.segmentations(made, number)
+            if tile.ignore is not None:
+                files["ignore"] = images.encode_mask(tile.ignore)
+            stored[number] = {role: store.stage(key, number, role, png) for role, png in files.items()}
+
+        def finish() -> tuple[Record, bool]:
+            print_ = duplicates.fingerprint(picture.pixels)
+            record = replace(
+                base,
+                size=size,
+                trainable=trainable,
+                types=tuple(sorted({region.label for region in made.regions if not region.ignore})),
+                fingerprint=print_.hex() if print_ else None,
+                findings=tuple(findings),
+                regions=tuple(_outline(made, number) for number in range(len(made.regions))),
+                tiles=tuple(
+                    Piece(window, state, defects, segments.get(number, ()), stored.get(number, {}))
+                    for number, (window, state, defects) in enumerate(made.tiles)
+                ),
+                narrow=made.narrow,
+            )
+            return record, True
+
+        pieces = [
+            partial(encode, number)
+            for number, (_, state, _) in enumerate(made.tiles)
+            if state is State.DEFECT or (state is State.GOOD and clean)
+        ]
+        return threads.Opened(pieces, finish, picture.pixels.nbytes)
+
+    def account(
+        self, source: Source, annotation: Annotation | None, size: Size | None, seconds: Sequence[Finding]
+    ) -> tuple[journey.Plan | None, list[Finding], dict[Action, int]]:
+        """What becomes of everything drawn on one image: the plan, its findings, and how many shapes had which outcome.
+
+        Without a usable image there is no plan and every shape is queued; `seconds` are those of further annotations.
+        """
+        findings = list(seconds)
+        shapes: Counter[Action] = Counter(finding.action for finding in seconds if finding.shape is not None)
+        made = None
+        if annotation is not None and size is not None:
+            made = journey.plan(annotation, size, source.category, self.settings, poisoned=bool(seconds))
+            findings += made.findings
+            shapes += made.shapes
+        elif annotation is not None:
+            lost = "its image cannot be used"
+            findings += [Finding(Code.ORPHAN_SHAPE, Action.QUEUED, source.id, shape.index, lost) for shape in annotation.shapes]
+            shapes[Action.QUEUED] += len(annotation.shapes)
+        return made, findings, {action: shapes[action] for action in Action}
+
+    def annotation(self, source: Source, data: Mapping[str, bytes | None], findings: list[Finding]) -> Annotation | None:
+        if source.annotation is None:
+            return Annotation(source.id, None, ())
+        text = data[source.annotation]
+        if text is None:
+            return None
+        try:
+            return labelme.parse(text, source.annotation, source.id)
+        except ReadError as error:
+            if self.found.peeks.get(source.annotation) is not None:  # else `find` has said so
+                findings.append(Finding(Code.ANNOTATION_UNREADABLE, Action.QUEUED, source.id, None, str(error)))
+            return None
+
+    def picture(self, source: Source, data: Mapping[str, bytes | None], findings: list[Finding]) -> images.Picture | None:
+        limit = int(self.settings.read.max_megapixels * 1e6)
+        try:
+            if source.image is not None:
+                encoded = data[source.image]
+            elif source.annotation is not None and (text := data[source.annotation]) is not None and self._embedded(source):
+                encoded = labelme.embedded_bytes(text, source.annotation)
+            else:
+                return None
+            if encoded is None:
+                return None
+            picture = images.decode(encoded, source.id, limit)
+        except images.TooLarge as error:
+            findings.append(Finding(Code.TOO_LARGE, Action.DROPPED, source.id, None, str(error)))
+            return None
+        except ReadError as error:
+            findings.append(Finding(Code.IMAGE_UNREADABLE, Action.DROPPED, source.id, None, str(error)))
+            return None
+        findings += [Finding(code, Action.KEPT, source.id, None, detail) for code, detail in picture.notes]
+        return picture
+
+    def second(self, source: Source, data: Mapping[str, bytes | None]) -> list[Finding]:
+        """Every shape of a further annotation of the same image, queued: nobody knows which of the two is meant."""
+        lost = []
+        for path in self.found.second.get(source.id, ()):
+            text = data[path]
+            if text is not None:
+                try:
+                    shapes = labelme.parse(text, path, path).shapes
+                except ReadError:
+                    continue
+                lost += [
+                    Finding(Code.ORPHAN_SHAPE, Action.QUEUED, path, shape.index, f"{source.id} has another annotation")
+                    for shape in shapes
+                ]
+        return lost
+
+
+class Reader:
+    """Reads a source's files once each, and remembers their digests and how they looked."""
+
+    def __init__(self, root: Path, settings: Reading) -> None:
+        self.root = root
+        self.limits = json_limit(settings), int(settings.max_megapixels * 8e6) + (64 << 20)
+        self.inputs: dict[str, str] = {}
+        self.seen: dict[str, tuple[int, int, int] | None] = {}
+        self.failed = False
+
+    def bytes_of(self, path: str, source: str, findings: list[Finding]) -> bytes | None:
+        """The file's bytes, or None with a finding. What is larger than any image or annotation may be is only digested."""
+        limit = self.limits[not path.lower().endswith(".json")]
+        try:
+            for _ in range(3):
+                with (self.root / path).open("rb", buffering=0) as file:
+                    before = os.fstat(file.fileno())
+                    data = file.read() if before.st_size <= limit else None
+                    digest = hashlib.sha256(data) if data is not None else hashlib.file_digest(file, "sha256")
+                    after = os.fstat(file.fileno())
+                if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns):
+                    break
+            else:
+                self._fail(path, source, "it changes while it is read", findings)
+                return None
+        except OSError as error:
+            self._fail(path, source, f"it cannot be read ({error.strerror})", findings)
+            return None
+        self.inputs[path] = digest.hexdigest()
+        young = time.time_ns() - max(after.st_mtime_ns, after.st_ctime_ns) < RACY_NS
+        self.seen[path] = None if young else (after.st_size, after.st_mtime_ns, after.st_ctime_ns)
+        if data is None and path == source:
+            detail = f"{after.st_size} bytes, more than an image of read.max_megapixels can need"
+            findings.append(Finding(Code.TOO_LARGE, Action.DROPPED, source, None, detail))
+        return data
+
+    def _fail(self, path: str, source: str, why: str, findings: list[Finding]) -> None:
+        self.failed = True
+        findings.append(Finding(Code.FILE_UNREADABLE, Action.DROPPED, source, None, f"{path}: {why}"))
+
+
+def type_lists(found: raw.Found, settings: Pipeline) -> dict[str, dict[str, int]]:
+    """Category → (type → index in the type masks, from 1 on): the label table's order, else alphabetical."""
+    seen: dict[str, set[str]] = {}
+    for source in found.sources:
+        peek = found.peeks.get(source.annotation or "")
+        labels = config.table(settings.labels, source.category)
+        names = seen.setdefault(source.category, set())
+        if labels is None and peek is not None:
+            names |= {name for label in peek.labels if (name := polygons.lookup(None)(label)) is not None}
+    lists = {}
+    for category, names in sorted(seen.items()):
+        labels = config.table(settings.labels, category)
+        ordered = sorted(names) if labels is None else list(dict.fromkeys(labels.values()))
+        types = (name for name in ordered if name not in (polygons.IGNORE, polygons.BACKGROUND))
+        lists[category] = {name: index for index, name in enumerate(types, 1)}
+    return lists
+
+
+def _outline(made: journey.Plan, number: int) -> Outline:
+    region = made.regions[number]
+    return Outline(
+        uid=region.uid,
+        label=region.label,
+        shapes=region.shapes,
+        ignore=region.ignore,
+        area=float(region.geometry.area),
+        pixels=made.pixels[number],
+        geometry=region.geometry.__geo_interface__,
+    )
+
+
+def remembering(root: Path, known: Iterable[Known], settings: Reading) -> Callable[[Path, str], labelme.Peek]:
+    """`labelme.peek`, but an annotation that looks as it did is not read again."""
+    peeks = {
+        path: (seen, record.peek)
+        for record in known
+        if record.peek is not None
+        for path, seen in record.seen.items()
+        if path.lower().endswith(".json")
+    }
+    limit = json_limit(settings)
+
+    def peek(path: Path, name: str) -> labelme.Peek:
+        seen, before = peeks.get(name, (None, None))
+        if before is not None and remembered(path, seen):
+            return before
+        return labelme.peek(path, name, max_bytes=limit)
+
+    return peek
+
+
+def json_limit(settings: Reading) -> int:
+    """Bytes of the largest annotation that is read."""
+    return int(settings.max_json_megabytes * 1e6)
