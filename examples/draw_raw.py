@@ -287,7 +287,7 @@ def draw_glass(root: Path) -> None:
     draw(root / "good" / "glass_07.jpg", 380, 520, [])
 
     draw(root / "glass 08 (left side).webp", 320, 420, [shape("bubble", [(180, 140), (196, 140)], "circle")])
-    draw(root / "glass_09.tiff", 180, 240, [shape("crack", stripe(30, 40, 200, 130, 4))])
+    draw(root / "glass_09.tiff", 210, 240, [shape("crack", stripe(30, 40, 200, 130, 4))])
     draw(root / "peça 10 – é.png", 220, 300, [shape("crack", stripe(60, 180, 240, 60, 5))])
 
     bubble = [shape("bubble", blob(140, 110, 22, "clear"))]
@@ -310,16 +310,16 @@ def draw_glass(root: Path) -> None:
     save_json(root / "glass_13.json", labelme(shots, "photos\\glass_13.jpg", 320, 440))
 
     speck = [shape("stain", blob(130, 100, 24, "speck"))]
-    inner = paint(glass("glass/glass_14.png", 200, 260), speck)
-    save_json(root / "glass_14.json", labelme(speck, "glass_14.jpg", 200, 260, imageData=encoded(inner, "JPEG")))
+    inner = paint(glass("glass/glass_14.png", 220, 260), speck)
+    save_json(root / "glass_14.json", labelme(speck, "glass_14.jpg", 220, 260, imageData=encoded(inner, "JPEG")))
 
     x, y = centres(48, 64)
     drawn = ((x - 32) / 30) ** 2 + ((y - 24) / 22) ** 2 + 0.25 * np.sin(x / 3) < 1
     draw(root / "glass_15.jpg", 360, 500, [bitmap("stain", 210, 150, drawn)])
 
     scratch = [shape("划痕", stripe(40, 150, 260, 60, 6))]
-    draw(root / "样品_3.png", 200, 300, scratch)
-    save_json(root / "样品_3.json", labelme(scratch, "样品_3.png", 200, 300), encoding="gbk")
+    draw(root / "样品_3.png", 210, 300, scratch)
+    save_json(root / "样品_3.json", labelme(scratch, "样品_3.png", 210, 300), encoding="gbk")
 
 
 def draw_frames(root: Path) -> None:

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parents[1]
 
-# On two busy cores an example's time says nothing, so no deadline. `ci` draws the same cases in every run: a build that turns red was
-# turned by the change. HYPOTHESIS_PROFILE=search looks further, with another seed each time.
+# On two busy cores an example's time says nothing, so no deadline. `ci` draws the same cases in every run: what turns a build red
+# is the change, not luck. HYPOTHESIS_PROFILE=search looks further, with another seed each time.
 settings.register_profile("ci", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("search", deadline=None, max_examples=2000, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))

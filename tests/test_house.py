@@ -108,8 +108,11 @@ def test_decisions_are_numbered_once_and_listed() -> None:
 def test_the_findings_page_tells_every_code_with_its_name_and_actions() -> None:
     rows = re.findall(r"^\| (TC\d+) \| `(\w+)` \| ([^|]*) \|", (ROOT / "docs" / "findings.md").read_text(encoding="utf-8"), re.M)
     assert [(code, name) for code, name, _ in rows] == [(code.value, code.name) for code in Code]
-    for code, _, actions in rows:
-        assert set(re.split(r", | or ", actions)) <= {action.value for action in Action}, code
+    told = {name: actions.split(", ") for _, name, actions in rows}
+    assert {action for actions in told.values() for action in actions} <= {action.value for action in Action}
+    for path in (ROOT / "threecad").rglob("*.py"):
+        for name, action in re.findall(r"(?:Finding|_Flaw)\(\s*Code\.(\w+),\s*Action\.(\w+)", path.read_text(encoding="utf-8")):
+            assert action.lower() in told[name], f"{path.name} uses {name} as {action}"
     assert set(MEANING) == set(Code)
 
 

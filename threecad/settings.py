@@ -130,8 +130,10 @@ class Splitting(Section):
     """Regular expression searched in a source's id; sources with equal groups (or equal whole match) stay together."""
     near_duplicates: bool = True
     """Whether nearly equal images stay together."""
-    near_distance: int = Field(default=6, ge=0, le=64)
-    """Most differing bits (of 256) between the fingerprints of nearly equal images."""
+    near_distance: int = Field(default=3, ge=0, le=64)
+    """Most that any of 256 cells may differ between nearly equal images, in steps of 1/40 of the image's own contrast."""
+    near_crowd: int = Field(default=16, ge=2)
+    """More nearly equal images than this show one scene with many parts, not copies: they are reported and not bound."""
     respect_folders: bool = False
     """Whether folders of the raw data named train, test, val or validation decide the split."""
 

@@ -87,6 +87,7 @@ def manifest(*categories: str) -> Manifest:
         raw="raw",
         pipeline={"tiling": {"slice_size": 1024}},
         categories={category: counts.model_copy(update={"folder": category}) for category in categories},
+        findings={Code.TOO_FEW_POINTS: {Action.QUEUED: 1}},
         digests={SAMPLES: "0" * 64},
         inputs=8,
         outputs=12,

@@ -87,6 +87,12 @@ def test_a_centre_on_the_left_or_upper_edge_is_in_and_on_the_right_or_lower_edge
     assert list(zip(found.row, found.start, found.stop, strict=True)) == [(0, 1, 3), (1, 1, 3)]
 
 
+def test_a_centre_on_a_slanted_edge_is_in_though_the_slope_is_no_binary_fraction():
+    # The edge passes through (14.5, 3.5); 3.5 × (29 / 7) would be 14.500000000000002.
+    found, _ = spans([region(shapely.Polygon([(0, 0), (29, 7), (29, 0)]))], Size(7, 29))
+    assert found.start[found.row == 3].tolist() == [14]
+
+
 def test_the_direction_of_a_ring_and_the_order_of_regions_change_no_pixel():
     one = shapely.Polygon([(0, 0), (7.3, 1.1), (3.3, 9.7)])
     there, back = (rasterize([region(shape)], Size(10, 10)) for shape in (one, one.reverse()))
@@ -149,6 +155,13 @@ def test_every_region_has_at_least_one_pixel_under_every_rule(rule):
         assert thin == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("rule", EVERY_RULE)
+def test_a_region_of_one_whole_pixel_owns_that_pixel_under_every_rule(rule):
+    for row, column in [(0, 0), (3, 7), (59, 89), (0, 89), (59, 0)]:
+        mask = rasterize([region(shapely.box(column, row, column + 1, row + 1))], SIZE, rule)
+        assert mask[row, column] == 255
+
+
 def test_a_thin_strip_gets_every_pixel_it_touches_and_is_reported():
     wide, strip = region(shapely.box(0, 0, 5, 5)), region(shapely.box(10, 30.0, 50, 30.4))
     found, thin = spans([wide, strip], SIZE)
@@ -185,6 +198,13 @@ def test_touched_pixels_are_those_of_which_the_region_covers_a_part():
         assert (mask[part > 1e-12]).all()
         assert not mask[part == 0].any()
     assert checked > 60
+
+
+def test_touched_pixels_are_taken_once_however_many_edges_pass_through_them():
+    strip, teeth = shapely.box(0.2, 0.1, 9.8, 0.2), [shapely.box(x, 0.6, x + 0.1, 0.7) for x in (2.1, 5.1)]
+    found, thin = spans([region(shapely.MultiPolygon([strip, *teeth]))], SIZE)
+    assert thin == [0]
+    assert (found.row.tolist(), found.start.tolist(), found.stop.tolist()) == ([0], [0], [10])
 
 
 def test_the_work_for_a_thin_region_follows_its_boundary_and_not_its_box():

@@ -166,10 +166,23 @@ def test_a_queued_shape_poisons_the_tiles_it_touches_and_every_good_one():
     assert states(dent, queued=[(20.0, 10.0, 25.0, 20.0)]) == ["poisoned"] * 3
 
 
-def test_a_queued_shape_reaches_as_far_as_the_margin():
-    dents = [region(shapely.box(x + 20, 10, x + 40, 30), k) for k, x in enumerate((0, 64, 128))]
-    assert states(*dents, queued=[(72.0, 0.0, 73.0, 1.0)]) == ["poisoned", "poisoned", "defect"]
-    assert states(*dents, queued=[(72.1, 0.0, 73.0, 1.0)]) == ["defect", "poisoned", "defect"]
+@pytest.mark.parametrize(
+    ("box", "touches"),
+    [
+        ((72.0, 70.0, 80.0, 80.0), {0, 1, 2, 3}),
+        ((72.1, 70.0, 80.0, 80.0), {1, 3}),
+        ((50.0, 50.0, 56.0, 55.9), {0, 1}),
+        ((50.0, 50.0, 55.9, 56.0), {0, 2}),
+        ((50.0, 50.0, 55.9, 55.9), {0}),
+        ((70.0, 72.0, 80.0, 80.0), {0, 1, 2, 3}),
+        ((70.0, 72.1, 80.0, 80.0), {2, 3}),
+    ],
+)
+def test_a_queued_shape_reaches_as_far_as_the_margin_in_every_direction(box, touches):
+    dents = [region(shapely.box(x, y, x + 15, y + 15), 2 * y + x) for y in (20, 100) for x in (20, 100)]
+    found = verdicts(*dents, queued=[box], size=Size(128, 128))
+    expected = [State.POISONED if k in touches else State.DEFECT for k in range(4)]
+    assert [state for state, _ in found] == expected
 
 
 def test_a_queued_shape_leaves_an_ambiguous_tile_ambiguous_unless_it_touches_it():

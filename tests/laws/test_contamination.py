@@ -64,5 +64,4 @@ def test_no_good_tile_shows_a_defect_where_sahis_rule_lets_many_through(draw, ex
     assert contaminated == 0
     assert good > IMAGES
     low, high = expected
-    print("RATE", draw.__name__, theirs / IMAGES, good)
     assert low < theirs / IMAGES < high

@@ -15,10 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from threecad.domain import Action, Code, Finding
+
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from threecad.settings import Splitting
 
 GRID = 16
 """Cells a side that are compared; a ring of further cells surrounds them, so that every one has eight neighbours."""
@@ -42,8 +46,8 @@ def fingerprint(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes | None:
 
     >>> board = np.kron(np.random.default_rng(1).integers(0, 255, (40, 30), dtype=np.uint8), np.ones((9, 9), dtype=np.uint8))
     >>> brighter = board // 2 + 100
-    >>> near({"board": fingerprint(board), "brighter": fingerprint(brighter)}, distance=1)
-    [frozenset({'board', 'brighter'})]
+    >>> near({"board": fingerprint(board), "brighter": fingerprint(brighter)}, 1) == [frozenset({"board", "brighter"})]
+    True
     >>> fingerprint(np.full((600, 800), 128, dtype=np.uint8)) is None
     True
     """
@@ -65,6 +69,47 @@ def fingerprint(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes | None:
         return None
     steps = (2 * STEPS * detail + spread) // (2 * spread)
     return bytes(np.clip(steps, -127, 127).astype(np.int8))
+
+
+def alike(
+    digests: Mapping[str, str], fingerprints: Mapping[str, bytes], settings: Splitting
+) -> tuple[list[frozenset[str]], list[Finding]]:
+    """The groups of sources that are the same photograph, for `assign` to keep together, and a finding for each of them.
+
+    `digests` are those of the image files, `fingerprints` those of the pictures that have one. Every member of a group but the
+    smallest is reported as its duplicate. More than `near_crowd` nearly equal pictures are not copies of one photograph but,
+    most likely, parts in a fixture: among them only closer ones are bound, down to equal fingerprints, and if they are a crowd
+    still, none. One finding tells of each crowd, because a series of one and the same part would look like that too.
+    """
+    findings: list[Finding] = []
+    groups = equal(digests)
+    copies = {name: min(group) for group in groups for name in group}
+    for name, first in sorted(copies.items()):
+        if name != first:
+            findings.append(Finding(Code.EXACT_DUPLICATE, Action.KEPT, name, None, f"the same bytes as {first}"))
+    if settings.near_duplicates:
+        single = {name: value for name, value in fingerprints.items() if copies.get(name, name) == name}
+        bound, crowds = _copies(single, settings.near_distance, settings.near_crowd)
+        for group in bound:
+            first, *others = sorted(group)
+            findings += [Finding(Code.NEAR_DUPLICATE, Action.KEPT, name, None, f"nearly the same as {first}") for name in others]
+        for crowd in crowds:
+            many = f"one of {len(crowd)} that look nearly the same, more than near_crowd = {settings.near_crowd}"
+            detail = f"{many}: only closer ones are bound; where they show the same part, give a group pattern"
+            findings.append(Finding(Code.NEAR_DUPLICATE, Action.KEPT, min(crowd), None, detail))
+        groups = bind([*groups, *bound])
+    return groups, findings
+
+
+def _copies(fingerprints: Mapping[str, bytes], distance: int, crowd: int) -> tuple[list[frozenset[str]], list[frozenset[str]]]:
+    """Groups of near duplicates that are no crowd, and the crowds at the distance asked for."""
+    groups = near(fingerprints, distance)
+    bound = [group for group in groups if len(group) <= crowd]
+    crowds = [group for group in groups if len(group) > crowd]
+    for group in crowds:
+        if distance > 0:
+            bound += _copies({name: fingerprints[name] for name in group}, distance - 1, crowd)[0]
+    return bound, crowds
 
 
 def near(fingerprints: Mapping[str, bytes], distance: int) -> list[frozenset[str]]:
@@ -166,13 +211,14 @@ def _area(values: NDArray[Any], count: int) -> NDArray[np.uint64]:
     """The sums over `count` equal parts of the first axis, times `count`; a row on a border counts in each part by its share."""
     length = values.shape[0]
     sums = np.empty((count, *values.shape[1:]), dtype=np.uint64)
+    narrow = values.itemsize <= 2 and length < count << 16  # then 32 bits hold the sum of a part, in a third of the time
     for part in range(count):
         start, stop = part * length, (part + 1) * length  # in rows times count
         first, last = -(-start // count), stop // count  # the whole rows
-        sums[part] = values[first:last].sum(axis=0, dtype=np.uint64)
+        sums[part] = values[first:last].sum(axis=0, dtype=np.uint32 if narrow else np.uint64)
         sums[part] *= np.uint64(count)
         if first * count > start:
-            sums[part] += values[first - 1] * np.uint64(first * count - start)
+            sums[part] += values[first - 1].astype(np.uint64) * np.uint64(first * count - start)
         if stop > last * count:
-            sums[part] += values[last] * np.uint64(stop - last * count)
+            sums[part] += values[last].astype(np.uint64) * np.uint64(stop - last * count)
     return sums

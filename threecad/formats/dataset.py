@@ -114,7 +114,6 @@ def schemas() -> dict[str, dict[str, Any]]:
 def row_of(value: Sample | Finding) -> dict[str, Any]:
     """A sample or a finding as plain values for `line`; keys are the fields, `window` is {"left", "size", "top"}.
 
-    >>> from threecad.domain import Action
     >>> row_of(Finding(Code.CLIPPED, Action.REPAIRED, "a.png", 3, "2 of 90 pixels outside"))["code"]
     'TC109'
     """

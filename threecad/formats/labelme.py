@@ -353,7 +353,7 @@ def _coordinate(raw: object) -> float | None:
     try:
         return float(raw)
     except OverflowError:  # an integer of more than 308 digits
-        return math.copysign(math.inf, raw)
+        return math.inf if raw > 0 else -math.inf
 
 
 def _group(raw: object) -> int | None:

@@ -61,11 +61,14 @@ def find(root: Path, settings: Reading, peek: Callable[[Path, str], Peek] | None
 
     An annotation's image is, in this order, the file its imagePath leads to; the one of that name beside it; the one beside it
     with its own stem; the same two in a folder of images that differs from its own folder of annotations in one place
-    (`label/a.json`, `data/a.jpg`); the same two anywhere, among images nothing else lays claim to; the copy embedded in it.
+    (`label/a.json`, `data/a.jpg`); the same two anywhere, among images nothing else claims or vouches for; the embedded copy.
 
     A source's category is the first folder of its path. Folders that name a split are passed over there, and so is the one
     folder that keeps images apart from annotations. If any of these first folders is named like a normal one they all tell
     states, and everything is of one category, called like the raw folder, as is what lies in no folder.
+
+    An image without annotation is never good while an annotation may be meant for it: one that fits several images, or one of
+    its stem beside it (`a.jpg` where `a.json` names `a.png`).
 
     Raises LayoutError when the raw folder or one that the settings name is missing, lies outside or is an output of threecad,
     and when images lack an annotation while the settings call that an error.
@@ -94,7 +97,7 @@ def find(root: Path, settings: Reading, peek: Callable[[Path, str], Peek] | None
     images = [path for path in tree.images if _lies_in(path, places.images)]
     annotations = sorted([*peeks, *unreadable])
     shelf = _Shelf(images, annotations, places if settings.images is not None else None)
-    matches = _matches(shelf, annotations, peeks)
+    matches = _matches(shelf, annotations, peeks, places)
     claims = _claims(matches)
     ids = [*images, *(path for path, match in matches.items() if match.image is None)]
     categories = _categories(ids, settings, places, shelf.apart(matches))
@@ -138,10 +141,11 @@ def find(root: Path, settings: Reading, peek: Callable[[Path, str], Peek] | None
                 # What another annotation draws on it has to be looked at before it may be called good.
                 add(identity, match.image, path, good=not others)
 
+    doubtful = shelf.doubtful(matches)
     left_out = []
     for image in images:
         if image not in claims:
-            if places.is_normal(image) or settings.unannotated == "good":
+            if image not in doubtful and (places.is_normal(image) or settings.unannotated == "good"):
                 add(image, image, None, good=True)
             else:
                 left_out.append(image)
@@ -150,7 +154,9 @@ def find(root: Path, settings: Reading, peek: Callable[[Path, str], Peek] | None
             f"{places.title}: expected an annotation for each image, found {_counted(len(left_out), 'image')} without, the first "
             f"{left_out[0]}; name their folder in normal_folders, or set unannotated to skip or good"
         )
-    findings += [Finding(Code.UNANNOTATED, Action.DROPPED, image, None, "no annotation") for image in left_out]
+    for image in left_out:
+        detail = f"{doubtful[image]} may be meant for it" if image in doubtful else "no annotation"
+        findings.append(Finding(Code.UNANNOTATED, Action.DROPPED, image, None, detail))
     return Found(
         sources=tuple(sorted(sources, key=lambda source: source.id)),
         findings=tuple(sorted(findings, key=lambda finding: (finding.source, finding.code, finding.detail))),
@@ -282,12 +288,12 @@ def _case_clashes(paths: Iterable[str]) -> list[Finding]:
 @dataclass(frozen=True, slots=True)
 class _Match:
     """The image of one annotation, or None. `plain`: found where it belongs, so that nobody has to hear of it; `leaves`: the
-    imagePath leads out of the raw folder; `rivals`: how many images there were when none could be preferred."""
+    imagePath leads out of the raw folder; `rivals`: the images of which none could be preferred."""
 
     image: str | None
     plain: bool = False
     leaves: bool = False
-    rivals: int = 0
+    rivals: tuple[str, ...] = ()
 
 
 class _Shelf:
@@ -343,7 +349,7 @@ class _Shelf:
                 return _Match(exact, plain=True)
         name = basename(image.replace("\\", "/"))
         partners = self.partners(folder)
-        rivals = 0
+        rivals: tuple[str, ...] = ()
         for found, plain in (
             (self.named(target), False),
             (self.named(_joined(folder, name)), False),
@@ -353,8 +359,16 @@ class _Shelf:
         ):
             if len(found) == 1:
                 return _Match(found[0], plain and basename(found[0]) == name, leaves)
-            rivals = len(found) or rivals
+            rivals += tuple(found)
         return _Match(None, leaves=leaves, rivals=rivals)
+
+    def doubtful(self, matches: Mapping[str, _Match]) -> dict[str, str]:
+        """Image → an annotation that may be meant for it: one that could not choose, or one of its stem beside it."""
+        found: dict[str, str] = {}
+        for path, match in matches.items():
+            for image in (*match.rivals, *self.like(splitext(path)[0])):
+                found.setdefault(image, path)
+        return found
 
     def apart(self, matches: Mapping[str, _Match]) -> frozenset[str]:
         """The name of the one folder that keeps images apart from annotations, and that of its counterpart (data, label).
@@ -376,11 +390,14 @@ class _Shelf:
         return frozenset().union(*(names for names in (theirs, others) if len(names) == 1))
 
 
-def _matches(shelf: _Shelf, annotations: Sequence[str], peeks: Mapping[str, Peek]) -> dict[str, _Match]:
-    """The match of every annotation; those that have none yet may take an image that nothing else lays claim to."""
+def _matches(shelf: _Shelf, annotations: Sequence[str], peeks: Mapping[str, Peek], places: _Places) -> dict[str, _Match]:
+    """The match of every annotation; one that has none yet may take an image anywhere that nothing else lays claim to.
+
+    Good ones are not up for that: what lost its image among defects would find the same number there.
+    """
     matches = {path: shelf.match(path, peeks[path].image if path in peeks else "") for path in annotations}
     taken = {match.image for match in matches.values()}
-    free = [image for image in shelf.images if image not in taken]
+    free = [image for image in shelf.images if image not in taken and not places.is_normal(image)]
     names = _grouped(free, lambda image: _folded(basename(image)))
     stems = _grouped(free, lambda image: _folded(_stem(image)))
     for path, match in matches.items():
@@ -390,8 +407,6 @@ def _matches(shelf: _Shelf, annotations: Sequence[str], peeks: Mapping[str, Peek
                 if len(found) == 1:
                     matches[path] = replace(match, image=found[0])
                     break
-                match = replace(match, rivals=match.rivals or len(found))
-                matches[path] = match
     return matches
 
 
@@ -414,7 +429,7 @@ def _notes(path: str, look: Peek, match: _Match) -> list[Finding]:
     if match.image is None and look.embedded:
         notes.append(Finding(Code.EMBEDDED_IMAGE, Action.KEPT, source, None, lost))
     elif match.image is None:
-        among = f", {match.rivals} images could be it" if match.rivals else ""
+        among = f", {len(set(match.rivals))} images could be it" if match.rivals else ""
         notes.append(Finding(Code.IMAGE_MISSING, Action.QUEUED, source, None, f"{lost}{among}; {_counted(look.shapes, 'shape')}"))
     elif not match.plain:
         notes.append(Finding(Code.IMAGE_BY_NAME, Action.KEPT, source, None, f"{path}: {lost}; {match.image} is used"))

@@ -36,6 +36,7 @@ IGNORE = "__ignore__"
 BACKGROUND = "_background_"
 """The type whose shapes cut background out of everything drawn before them."""
 
+_QUARTER = 24  # chords of a quarter of a round joint or of a dot: 0.07 % less area than a disc
 _REACH = 1e7  # px; farther out a coordinate is garbage, and differences of products lose the pixel
 _MIN_AREA = 1e-6  # px²; less is rounding: three collinear points seldom enclose exactly nothing
 _EDGE = 1e-6  # px; as far beyond the image a coordinate may be by rounding, and is moved back without a word
@@ -171,6 +172,13 @@ def _inner(area: Area) -> tuple[float, float]:
     return point.x, point.y
 
 
+def _array(points: _Points | _Floats) -> _Floats:
+    """Points as (n, 2). What is all but 0 becomes 0: the reciprocal of a denormal number overflows, in GEOS and elsewhere."""
+    xy = np.array(points, dtype=np.float64).reshape(-1, 2)
+    xy[np.abs(xy) < 1e-100] = 0
+    return xy
+
+
 def _objects(geometries: Iterable[BaseGeometry | None]) -> _Objects:
     """A one-dimensional array of geometries; numpy itself would look into them for a second axis."""
     listed = list(geometries)
@@ -263,9 +271,9 @@ def _figure(shape: Shape) -> tuple[Polygon | None, _Flaw | None]:
         code = Code.TOO_FEW_POINTS if len(shape.points) < 2 else Code.MALFORMED_SHAPE
         return None, _Flaw(code, Action.QUEUED, f"{shape.kind} of {_count(len(shape.points))}", _first(shape.points))
     if shape.kind == "circle":
-        return _disc(*shape.points), None
-    xs, ys = zip(*shape.points, strict=True)
-    return shapely.box(min(xs), min(ys), max(xs), max(ys)), None
+        return _disc(*_array(shape.points)), None
+    points = _array(shape.points)
+    return shapely.box(*points.min(axis=0), *points.max(axis=0)), None
 
 
 def _stroke(shape: Shape, settings: Repairing) -> tuple[BaseGeometry | None, _Flaw | None]:
@@ -276,11 +284,15 @@ def _stroke(shape: Shape, settings: Repairing) -> tuple[BaseGeometry | None, _Fl
     if width is None:
         setting = "line_width" if linear else "point_radius"
         return None, _Flaw(Code.NEEDS_WIDTH, Action.QUEUED, f"{shape.kind} without area, and {setting} is not set", place)
-    points = _without_doubles(shape.points) if linear else list(dict.fromkeys(shape.points))
+    points = _array(shape.points)
+    if linear:
+        points = np.concatenate([points[:1], points[1:][(points[1:] != points[:-1]).any(axis=1)]])
+    else:
+        points = np.unique(points, axis=0)
     if len(points) < 1 + linear:
         detail = f"{shape.kind} of {_count(len(points), 'distinct point')}"
         return None, _Flaw(Code.TOO_FEW_POINTS, Action.QUEUED, detail, place)
-    tangle = _tangle(np.array(points), closed=False, most=_MAX_VERTICES) if linear else _crowd(points)
+    tangle = _tangle(points, closed=False, most=_MAX_VERTICES) if linear else _crowd(points)
     if tangle is not None:
         return None, _Flaw(Code.READINGS_DISAGREE, Action.QUEUED, tangle, place)
     extent = f"{width:g} px wide" if linear else f"with a radius of {width:g} px"
@@ -292,41 +304,44 @@ def _count(number: int, noun: str = "point") -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _without_doubles(points: _Points) -> list[tuple[float, float]]:
-    return [point for number, point in enumerate(points) if number == 0 or point != points[number - 1]]
-
-
-def _disc(centre: tuple[float, float], edge: tuple[float, float]) -> Polygon:
+def _disc(centre: _Floats, edge: _Floats) -> Polygon:
     """The polygon inscribed in a circle: never beyond it, at least 128 corners (0.04 % less area)."""
-    radius = math.dist(centre, edge)
+    radius = math.dist(centre.tolist(), edge.tolist())
     corners = 4 * math.ceil(min(max(128.0, math.pi * math.sqrt(radius / (2 * _SAGITTA))), 8192.0) / 4)
     angle = np.arange(corners) * (2 * math.pi / corners)
     return Polygon(np.column_stack([centre[0] + radius * np.cos(angle), centre[1] + radius * np.sin(angle)]))
 
 
-def _crowd(points: _Points) -> str | None:
+def _crowd(points: _Floats) -> str | None:
     return f"{len(points)} points, at most {_MAX_VERTICES} can be drawn" if len(points) > _MAX_VERTICES else None
 
 
-def _dots(points: _Points, radius: float) -> BaseGeometry:
-    return shapely.union_all(shapely.buffer(shapely.points(points), radius, quad_segs=24))
+def _dots(points: _Floats, radius: float) -> BaseGeometry:
+    return shapely.union_all(shapely.buffer(shapely.points(points), radius, quad_segs=_QUARTER))
 
 
-def _strip(points: _Points, width: float) -> BaseGeometry:
+def _strip(line: _Floats, width: float) -> BaseGeometry:
     """A line of some width with flat ends and round joints.
 
     Drawn two edges at a time and united, since GEOS takes minutes to buffer a long wiggling line as a whole. Pieces overlap by
     an edge, so each joint is the middle of one of them.
     """
-    line = np.array(points)
     pieces = line[np.newaxis] if len(line) == 2 else np.stack([line[:-2], line[1:-1], line[2:]], axis=1)
-    return shapely.union_all(shapely.buffer(shapely.linestrings(pieces), width / 2, cap_style="flat"))
+    return shapely.union_all(shapely.buffer(shapely.linestrings(pieces), width / 2, quad_segs=_QUARTER, cap_style="flat"))
 
 
 def _solid(geometry: BaseGeometry) -> Area | None:
-    """The areas in a geometry as one valid geometry; lines, points and specks of rounding are left out."""
-    if not shapely.is_valid(geometry):
+    """The areas in a geometry as one valid geometry; lines, points and specks of rounding are left out, None if that is all.
+
+    Among many crossings close together `make_valid` rounds some to the wrong side of an edge, so its own result is asked again.
+    """
+    for _ in range(8):
+        geometry = shapely.transform(geometry, _array)
+        if shapely.is_valid(geometry):
+            break
         geometry = shapely.make_valid(geometry, method="structure", keep_collapsed=False)
+    else:
+        return None
     parts = shapely.get_parts(shapely.get_parts(geometry))  # twice, for the multipolygon in a collection
     parts = parts[(shapely.get_type_id(parts) == 3) & (shapely.area(parts) > _MIN_AREA)]
     return None if len(parts) == 0 else parts[0] if len(parts) == 1 else MultiPolygon(list(parts))
@@ -355,15 +370,17 @@ def _traced(outlines: Sequence[_Points], settings: Repairing) -> tuple[_Objects,
 
 def _mended(outline: _Points, polygon: Polygon | None, settings: Repairing) -> tuple[Area | None, _Flaw]:
     """The area of an outline that is no sound polygon, and why it has none or what was done."""
-    distinct = list(dict.fromkeys(outline))
+    distinct = np.array(list(dict.fromkeys(map(tuple, _array(outline).tolist()))))
+    place = _first(outline)
     if len(distinct) == 2 and settings.two_points != "queue":
         width = float(settings.two_points.removeprefix("line:"))
         area = _solid(_strip(distinct, width))
+        detail = f"2 points drawn as a line {width:g} px wide"
         if area is None:
-            return None, _Flaw(Code.NO_AREA, Action.QUEUED, f"2 points drawn as a line {width:g} px wide", distinct[0])
-        return area, _Flaw(Code.DRAWN_WITH_WIDTH, Action.REPAIRED, f"2 points drawn as a line {width:g} px wide", distinct[0])
+            return None, _Flaw(Code.NO_AREA, Action.QUEUED, detail, place)
+        return area, _Flaw(Code.DRAWN_WITH_WIDTH, Action.REPAIRED, detail, place)
     if len(distinct) < 3 or polygon is None:
-        return None, _Flaw(Code.TOO_FEW_POINTS, Action.QUEUED, _count(len(distinct), "distinct point"), _first(outline))
+        return None, _Flaw(Code.TOO_FEW_POINTS, Action.QUEUED, _count(len(distinct), "distinct point"), place)
     return _untangled(polygon, settings)
 
 
@@ -374,7 +391,7 @@ def _closed(outlines: Sequence[_Points]) -> tuple[_Objects, dict[int, tuple[floa
     """
     polygons = _objects(None for _ in outlines)
     counts = np.array([len(outline) for outline in outlines], dtype=np.intp)
-    xy = np.array([point for outline in outlines for point in outline], dtype=np.float64).reshape(-1, 2)
+    xy = _array([point for outline in outlines for point in outline])
     owner = np.repeat(np.arange(len(outlines)), counts)
     start = np.cumsum(counts) - counts
     before = np.arange(len(xy)) - 1
@@ -415,13 +432,13 @@ def _untangled(polygon: Polygon, settings: Repairing) -> tuple[Area | None, _Fla
     # 0 nor the outline's own sense. Keyholes, pinches and spikes have no such face.
     crossed = (turns != 0) & (turns != (1 if signed >= 0 else -1)) & (sizes > _MIN_AREA)
     place = _crossing(faces[crossed][np.argmax(sizes[crossed])], ring) if crossed.any() else _complaint(polygon)
-    readings = f"IoU of the readings {agreement:.3f}, signed area {winding:.3f} of the covered"
+    readings = f"IoU of the readings {agreement:.4f}, signed area {winding:.4f} of the covered"
     if agreement < settings.min_agreement or winding < settings.min_winding:
         wanted = f"{readings} (at least {settings.min_agreement:g} and {settings.min_winding:g})"
         return None, _Flaw(Code.READINGS_DISAGREE, Action.QUEUED, wanted, place)
     area = _solid(polygon)
     if area is None:
-        return None, _Flaw(Code.NO_AREA, Action.QUEUED, f"{_count(len(ring))} that enclose nothing but specks", place)
+        return None, _Flaw(Code.NO_AREA, Action.QUEUED, f"{_count(len(ring))} that enclose no sound area", place)
     if crossed.any():
         return area, _Flaw(Code.SELF_CROSSING, Action.REPAIRED, readings, place)
     return area, _Flaw(Code.TIDIED, Action.REPAIRED, "the outline touches or retraces itself", place)

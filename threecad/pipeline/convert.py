@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -123,7 +124,7 @@ def _convert(
             progress(Progress(count, len(todo), pixels / 1e6, record.source.id))
     ids = [source.id for source in found.sources]
     gone = len(known.keys() - set(ids))
-    manifest, changed = publish(store, ids, known, found, types, settings, root.name)
+    manifest, changed = publish(store, ids, known, found, types, settings, root.name, fresh=redone > 0)
     return Conversion(
         out=store.out,
         manifest=manifest,
@@ -138,11 +139,14 @@ def _convert(
 
 def _rehearse(root: Path, out: Path, settings: Pipeline, began: float) -> Conversion:
     """What a run would do, from sizes and times alone; nothing is written and no image is decoded."""
-    known = {record.source.id: Known.of(record) for record in Store(out).load()} if (out / HOME).is_dir() else {}
+    known: dict[str, Known] = {}
+    if (out / HOME).is_dir():
+        with closing(Store(out)) as store:
+            known = {record.source.id: Known.of(record) for record in store.load()}
     found = raw.find(root, settings.read, remembering(root, known.values(), settings.read))
     task = Task(root, settings, type_lists(found, settings), found, None)
     ids = {source.id for source in found.sources}
-    todo = [source for source in found.sources if not task.done(source, known.get(source.id))]
+    todo = [source for source in found.sources if not task.unchanged(source, known.get(source.id))]
     windows, pixels = 0, 0
     for source in todo:
         size = task.size(source, {}, []) if source.image is not None else None

@@ -46,7 +46,8 @@ def plan(annotation: Annotation, size: Size, category: str, pipeline: Pipeline, 
     >>> made.regions[0].geometry.area, [(state.value, defects[0].area) for _, state, defects in made.tiles]
     (400.0, [('defect', 400)])
     """
-    if annotation.size is not None and annotation.size != size and pipeline.read.size_mismatch == "queue":
+    elsewhere = annotation.size is not None and annotation.size != size and pipeline.read.size_mismatch == "queue"
+    if elsewhere:
         regions: list[Region] = []
         findings = [_elsewhere(annotation, index, size) for index in range(len(annotation.shapes))]
     else:
@@ -70,7 +71,7 @@ def plan(annotation: Annotation, size: Size, category: str, pipeline: Pipeline, 
         findings.append(
             Finding(Code.TILE_TOO_SMALL, Action.DROPPED, annotation.source, None, f"{narrow} of {narrow + len(windows)} windows")
         )
-    suspects: list[tiling.Extent | None] = [None] if poisoned else []
+    suspects: list[tiling.Extent | None] = [None] if poisoned or (elsewhere and annotation.shapes) else []
     suspects += [tiling.extent(annotation.shapes[index]) for index, action in outcomes.items() if action is Action.QUEUED]
     judged = tiling.judge(spans, regions, windows, size, suspects, pipeline.tiling)
     tiles = [(window, state, defects) for window, (state, defects) in zip(windows, judged, strict=True)]

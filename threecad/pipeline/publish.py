@@ -101,15 +101,17 @@ def publish(
     types: Mapping[str, Mapping[str, int]],
     settings: Pipeline,
     raw: str,
+    *,
+    fresh: bool,
 ) -> tuple[Manifest, bool]:
-    """Make the output folder the data set of these records, and say whether anything had to change.
+    """Make the output folder the data set of these records, and say whether anything had to change; `fresh` records always do.
 
     Raises ThreecadError when the audit of what was written finds a leak: that would be a bug of ours, and no manifest is written.
     """
     made_from = _digest(
         [settings.model_dump(mode="json"), [row_of(each) for each in found.findings], [(id_, known[id_].key) for id_ in ids], raw]
     )
-    if _stands(store, made_from):
+    if not fresh and _stands(store, made_from):
         store.fold(ids)
         store.clean()
         return read_manifest(store.out), False

@@ -28,7 +28,9 @@ def main(arguments: list[str]) -> int:
     """Write the schemas, or with `--check` compare: 1 and the names of those that are not as generated."""
     made = schemas()
     if "--check" in arguments:
-        stale = [name for name, text in made.items() if not (FOLDER / name).exists() or (FOLDER / name).read_text("utf-8") != text]
+        stale = [
+            name for name, text in made.items() if not (FOLDER / name).exists() or (FOLDER / name).read_text("utf-8") != text
+        ]
         stale += sorted({path.name for path in FOLDER.glob("*.json")} - made.keys())
         for name in stale:
             print(f"schemas/{name} is not what the models generate; run: make schemas", file=sys.stderr)

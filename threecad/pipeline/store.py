@@ -19,9 +19,11 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -53,7 +55,8 @@ class Store:
         self._moved: dict[str, str] = {}
         self._whole = 0
         self._journal: BinaryIO | None = None
-        self._files: dict[bool, BinaryIO] = {}
+        self._files: dict[bool, FileIO] = {}
+        self._reading = threading.Lock()
 
     # --- reading
 
@@ -144,6 +147,7 @@ class Store:
 
         fresh = self.home / "state.jsonl.new"
         made: set[Path] = set()
+        lines: dict[str, _Line] = {}
         with fresh.open("wb") as state:
             for id_ in ids:
                 found = self.record(id_)
@@ -159,25 +163,24 @@ class Store:
                             files[role] = replace(kept, path=target)
                     tiles.append(replace(piece, files=files))
                 stands = replace(found, tiles=tuple(tiles))
-                state.write(records.dumps(stands) + b"\n")
+                lines[id_] = _append(state, stands)
                 yield stands
             state.flush()
             os.fsync(state.fileno())
         for path in sorted(stale):
             (self.out / path).unlink(missing_ok=True)
         _remove_empty({(self.out / path).parent for path in stale}, self.out)
-        self._adopt(fresh)
+        self._adopt(fresh, lines)
 
     def fold(self, ids: Iterable[str]) -> None:
         """Bring the journal's lines into the state without touching the data set."""
         if any(line.journal for line in self._lines.values()):
             fresh = self.home / "state.jsonl.new"
             with fresh.open("wb") as state:
-                for id_ in ids:
-                    state.write(records.dumps(self.record(id_)) + b"\n")
+                lines = {id_: _append(state, self.record(id_)) for id_ in ids}
                 state.flush()
                 os.fsync(state.fileno())
-            self._adopt(fresh)
+            self._adopt(fresh, lines)
 
     def clean(self) -> None:
         """Forget what only a broken-off publication needs; called when the data set is whole."""
@@ -229,14 +232,18 @@ class Store:
                     yield to, origin
 
     def _read(self, where: _Line) -> Record:
-        if where.journal not in self._files:
-            self._files[where.journal] = (self.home / _name(where.journal)).open("rb")
-        file = self._files[where.journal]
-        file.seek(where.offset)
-        return records.loads(file.read(where.length))
+        with self._reading:  # any worker may ask
+            if where.journal not in self._files:
+                # Without a buffer: it would still show the torn line that `keep` has cut off and written over.
+                self._files[where.journal] = (self.home / _name(where.journal)).open("rb", buffering=0)
+            file = self._files[where.journal]
+            file.seek(where.offset)
+            line = file.read(where.length)
+        return records.loads(line)
 
-    def _adopt(self, fresh: Path) -> None:
+    def _adopt(self, fresh: Path, lines: dict[str, _Line]) -> None:
         self.close()
+        self._lines = lines
         fresh.replace(self.home / "state.jsonl")
         (self.home / _name(True)).unlink(missing_ok=True)
         self._whole = 0
@@ -303,6 +310,10 @@ def write_atomically(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
+
+
+def _append(state: BinaryIO, found: Record) -> _Line:
+    return _Line(False, state.tell(), state.write(records.dumps(found) + b"\n"))
 
 
 def _name(journal: bool) -> str:

@@ -88,7 +88,7 @@ def _clock(seconds: float) -> str:
 
 def show(done: Conversion, raw: Path) -> None:
     """Print the summary of a conversion."""
-    console = Console(highlight=False)
+    console = _console()
     if done.manifest is None:
         _say(console, _rehearsal(done))
     elif not done.changed:
@@ -112,7 +112,7 @@ def show(done: Conversion, raw: Path) -> None:
 
 def show_check(done: Check, raw: Path) -> None:
     """Print the summary of a check."""
-    console = Console(highlight=False)
+    console = _console()
     versions = ", ".join(f"{version} ({count})" for version, count in done.versions.items())
     head = [raw.resolve().name, _count(done.images, "image"), f"{done.annotated:,} annotated"]
     head += [_count(len(done.rows), "category", "categories"), f"labelme {versions}" if versions else "no annotation"]
@@ -187,22 +187,12 @@ def _rehearsal(done: Conversion) -> str:
 
 def _categories(manifest: Manifest) -> Table:
     table = _table(
-        "category",
-        "sources",
-        "tiles",
-        "train",
-        "test good",
-        "test defect",
-        "ambiguous",
-        "poisoned",
-        "clean",
-        "repaired",
-        "queued",
-        "dropped",
+        *("category", "sources", "tiles", "train", "test\ngood", "test\ndefect", "ambig-\nuous", "poi-\nsoned", "clean,\nunused"),
+        *("shapes", "re-\npaired", "queued", "dropped"),
     )
     validation = any(Split.VALIDATION in category.tiles for category in manifest.categories.values())
     if validation:
-        table.columns[3].header = "train / val."
+        table.columns[3].header = "train /\nvalid."
     rows = {name: _numbers(category) for name, category in manifest.categories.items()}
     if len(rows) > 1:
         rows["All"] = [sum(column) for column in zip(*rows.values(), strict=True)]
@@ -227,6 +217,7 @@ def _numbers(category: Category) -> list[int]:
         tiles(Split.TEST, State.GOOD),
         tiles(Split.TEST, State.DEFECT),
         *(tiles(UNUSED, state) for state in (State.AMBIGUOUS, State.POISONED, State.GOOD)),
+        shapes.total,
         shapes.repaired,
         shapes.queued,
         shapes.dropped,
@@ -273,10 +264,17 @@ def _by_code(done: Check) -> Mapping[Code, Counter[Action]]:
 
 
 def _table(first: str, *columns: str) -> Table:
-    table = Table(first, box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column(first, no_wrap=True, vertical="bottom")
     for column in columns:
         table.add_column(column, justify="right")
     return table
+
+
+def _console() -> Console:
+    """Standard output; in a file or a pipe, wide enough that nothing is cut off."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=140)
 
 
 def _count(number: int, one: str, several: str | None = None) -> str:
