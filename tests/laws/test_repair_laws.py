@@ -114,6 +114,7 @@ def test_every_shape_of_an_image_ends_in_one_region_or_in_a_finding(drawn, setti
 @given(outlines)
 @example([(0.0, 1.0), (0.0, 1e-100), (33.0, 0.0)])
 @example([(0.0, 0.0), (0.0, 1.0), (2e-313, 0.0)])
+@example([(1.0, 0.0), (10.0, 1.0), (-9.354312672121656e-100, 0.0)])
 def test_repairing_what_was_repaired_changes_nothing(points):
     area, _ = mend(points, Repairing(min_agreement=0, min_winding=0))
     for part in [] if area is None else shapely.get_parts(area):

@@ -29,7 +29,7 @@ OUTPUT_MARK = ".threecad"
 """A folder of this name makes the folder that holds it an output of threecad, which is never read as raw data."""
 
 REPORT_FOLDER = "threecad-check"
-"""Where `threecad check` writes its report by default, annotations to relabel among it."""
+"""Where `threecad check` writes its report by default, annotations to relabel among it; a dot before it marks any other place."""
 
 SPLIT_FOLDERS = {
     "train": Split.TRAIN,
@@ -198,9 +198,10 @@ def _walk(root: Path) -> _Tree:
                 raise LayoutError(f"{name}: expected a folder to read, found none: {reason}") from error
             findings.append(Finding(Code.FILE_UNREADABLE, Action.DROPPED, folder, None, f"folder cannot be listed: {reason}"))
             continue
-        if any(entry.name == OUTPUT_MARK for entry in entries):
-            if not folder:
-                raise LayoutError(f"{name}: expected a raw folder, found an output of threecad (it holds {OUTPUT_MARK})")
+        names = {entry.name for entry in entries}
+        if not folder and OUTPUT_MARK in names:
+            raise LayoutError(f"{name}: expected a raw folder, found an output of threecad (it holds {OUTPUT_MARK})")
+        if folder and names & {OUTPUT_MARK, f".{REPORT_FOLDER}"}:
             continue
         folders.add(folder)
         for entry in entries:

@@ -336,7 +336,7 @@ def _solid(geometry: BaseGeometry) -> Area | None:
     Among many crossings close together `make_valid` rounds some to the wrong side of an edge, so its own result is asked again.
     """
     for _ in range(8):
-        geometry = shapely.transform(geometry, _array)
+        geometry = shapely.remove_repeated_points(shapely.transform(geometry, _array))
         if shapely.is_valid(geometry):
             break
         geometry = shapely.make_valid(geometry, method="structure", keep_collapsed=False)

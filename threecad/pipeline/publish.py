@@ -142,7 +142,7 @@ def publish(
             sources.write(line(_source(record, placement)))
             tally.source(record)
     findings += splitting.audit(read_samples(store.out / SAMPLES), placement.groups)
-    leaks = [finding for finding in findings if finding.code is Code.LEAK]
+    leaks = [finding for finding in findings if finding.code is Code.LEAK and finding.action is not Action.KEPT]
     if leaks:
         raise ThreecadError(
             f"{store.out}: the audit found {len(leaks)} leaks between splits, the first: {leaks[0].source}: {leaks[0].detail}"
@@ -212,10 +212,9 @@ def _assign(
     splits, more = splitting.assign(candidates, bound, settings.split)
     findings += more
     findings += similar_labels(found, settings)
-    groups = {candidate.id: candidate.group for candidate in candidates if candidate.group is not None}
     folders = layout.folders(types, layout.RESERVED_CATEGORIES)
     kinds = {category: layout.folders(names, layout.RESERVED_TYPES) for category, names in types.items()}
-    return Placement(splits, groups, folders, kinds, settings), findings
+    return Placement(splits, splitting.units(candidates, bound), folders, kinds, settings), findings
 
 
 def similar_labels(found: Found, settings: Pipeline) -> list[Finding]:

@@ -99,8 +99,7 @@ def show(done: Conversion, raw: Path) -> None:
         return
     console.print(_categories(done.manifest))
     _say(console, *_left_out(done.manifest))
-    if done.changed:
-        _say(console, "Leak audit: no source, group, duplicate or overlapping tile stands in two splits.")
+    _say(console, _audit(done.manifest))
     if done.queued:
         waiting = sum(actions.get(Action.QUEUED, 0) for actions in done.manifest.findings.values())
         _say(
@@ -243,6 +242,16 @@ def _left_out(manifest: Manifest) -> list[str]:
         for code, text in notes.items()
         if code in manifest.findings
     ]
+
+
+def _audit(manifest: Manifest) -> str:
+    text = "Leak audit: no source, group, duplicate or overlapping tile stands in two splits"
+    alike = sum(manifest.findings.get(Code.LEAK, {}).values())
+    return (
+        f"{text}; {alike:,} tiles of different images are equal (blank?), see {Code.LEAK.value} in findings.jsonl."
+        if alike
+        else f"{text}."
+    )
 
 
 def _findings(done: Check) -> Table:

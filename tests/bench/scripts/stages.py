@@ -75,7 +75,7 @@ class Stages:
 class Proxy:
     """A module of which some functions are timed, for the one module that sees it."""
 
-    def __init__(self, module: Any, stages: Stages, names: dict[str, str]) -> None:
+    def __init__(self, module: Any, stages: Stages, names: dict[str, Callable[[], str]]) -> None:
         self.__dict__.update(vars(module))
         for name, stage in names.items():
             stages.wrap(self, name, stage)
@@ -87,7 +87,7 @@ def watch(stages: Stages) -> None:
     from threecad.formats import coco, images, labelme, raw
     from threecad.pipeline import convert, journey, record, sources, store
 
-    images.isal_zlib = Proxy(images.isal_zlib, stages, {"compress": "deflate", "crc32": "PNG checksum"})
+    images.isal_zlib = Proxy(images.isal_zlib, stages, {"compress": lambda: stages.within().partition(":")[0] + ": deflate"})
     for home, name, stage in (
         (sources.Reader, "bytes_of", "read files"),
         (images, "decode", "decode"),
@@ -96,8 +96,8 @@ def watch(stages: Stages) -> None:
         (labelme, "peek", "find files, peek at JSON"),
         (journey, "plan", "repair, spans, verdicts"),
         (journey, "canvas", "paint masks"),
-        (images, "encode_png", "filter tiles, join PNG"),
-        (images, "encode_mask", "encode masks"),
+        (images, "encode_png", "encode tiles: filter, join"),
+        (images, "encode_mask", "encode masks: the rest"),
         (journey, "segmentations", "COCO segments"),
         (duplicates, "fingerprint", "fingerprint"),
         (duplicates, "near", "near duplicates"),
