@@ -225,7 +225,7 @@ def run(sides: list[Side], rounds: int, raw: Path, work: Path) -> list[Measured]
             blocks[-1].append(side)
         else:
             blocks.append([side])
-    tiny = Set(1, 256, 256, (5, 5), 0, 0).draw(work)
+    tiny = Set(1, 512, 512, (5, 5), 0, 0).draw(work)
     for side in sides:
         measure(side, -1, tiny, work)  # compiles what is imported, and reads it from the disk
     found = []

@@ -597,7 +597,8 @@ def test_a_named_folder_must_lie_inside(folder, setting, text):
         (["train/cap/1.png", "test/nut/2.png"], ["cap", "nut"]),
         (["train/good/1.png", "test/scratch/2.png"], ["line7", "line7"]),
         (["cap/train/good/1.png", "cap/test/scratch/2.png"], ["cap", "cap"]),
-        (["images/train/cap/1.png", "images/val/cap/2.png"], ["images", "images"]),
+        (["images/train/cap/1.png", "images/val/cap/2.png"], ["cap", "cap"]),
+        (["images/1.png", "images/2.png"], ["line7", "line7"]),
     ],
 )
 def test_the_category_is_the_first_folder_that_says_what_the_thing_is(folder, files, expected):
@@ -619,7 +620,7 @@ def test_the_category_is_the_first_folder_that_says_what_the_thing_is(folder, fi
         ({"cap/1.png": "label/1.json", "nut/2.png": "label/2.json"}, "cap"),
         ({"cap/1.png": "cap_json/1.json", "nut/2.png": "nut_json/2.json"}, "cap"),
         ({"cap/1.png": "backup/1.json", "nut/2.png": "nut/2.json"}, "cap"),
-        ({"images/1.png": "images/1.json"}, "images"),
+        ({"images/1.png": "images/1.json"}, "line7"),
     ],
 )
 def test_a_folder_that_keeps_images_apart_is_no_category(folder, layout, expected):

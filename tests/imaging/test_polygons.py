@@ -210,6 +210,14 @@ class TestTidied:
         assert area.equals(shapely.box(10, 10, 50, 50))
         assert told(findings) == [(Code.TIDIED, Action.REPAIRED)]
 
+    @pytest.mark.parametrize("turn", range(5))
+    def test_a_spike_may_be_the_first_edge(self, turn):
+        # GEOS's structural repair makes nothing of this triangle when it begins at the spike.
+        points = [(10, 60), (110, 10), (10, 60), (10, 110), (110, 10)]
+        area, findings = mend(points[turn:] + points[:turn])
+        assert area.area == 2500
+        assert told(findings) == [(Code.TIDIED, Action.REPAIRED)]
+
     def test_a_spike_and_a_doubled_point_are_one_finding(self):
         _, findings = mend([(10, 10), (10, 10), (50, 10), (50, 30), (90, 30), (50, 30), (50, 50), (10, 50)])
         assert told(findings) == [(Code.TIDIED, Action.REPAIRED)]

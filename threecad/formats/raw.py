@@ -40,6 +40,12 @@ SPLIT_FOLDERS = {
 }
 
 
+PHOTO_FOLDERS = frozenset({"images", "image", "imgs", "img", "photos", "pictures", "data", "raw"})
+"""Folders that say no more than that photographs lie in them."""
+
+_NO_CATEGORY = PHOTO_FOLDERS | SPLIT_FOLDERS.keys()
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """What the raw folder holds.
@@ -63,8 +69,8 @@ def find(root: Path, settings: Reading, peek: Callable[[Path, str], Peek] | None
     with its own stem; the same two in a folder of images that differs from its own folder of annotations in one place
     (`label/a.json`, `data/a.jpg`); the same two anywhere, among images nothing else claims or vouches for; the embedded copy.
 
-    A source's category is the first folder of its path. Folders that name a split are passed over there, and so is the one
-    folder that keeps images apart from annotations. If any of these first folders is named like a normal one they all tell
+    A source's category is the first folder of its path. Folders that name a split, or only say that photographs lie in them
+    (`PHOTO_FOLDERS`), are passed over there. If any of these first folders is named like a normal one they all tell
     states, and everything is of one category, called like the raw folder, as is what lies in no folder.
 
     An image without annotation is never good while an annotation may be meant for it: one that fits several images, or one of
@@ -465,7 +471,7 @@ def _categories(ids: Iterable[str], settings: Reading, places: _Places, apart: f
     for identity in ids:
         root = places.images if _lies_in(identity, places.images) else places.annotations
         folders = dirname(_relative(identity, root)).split("/")
-        first[identity] = next((name for name in folders if name not in apart and name.casefold() not in SPLIT_FOLDERS), "")
+        first[identity] = next((name for name in folders if name not in apart and name.casefold() not in _NO_CATEGORY), "")
     if any(name.casefold() in places.normal for name in first.values()):
         first = dict.fromkeys(first, "")
     pattern = re.compile(settings.category_pattern) if settings.category_pattern is not None else None

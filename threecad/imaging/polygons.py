@@ -333,16 +333,17 @@ def _strip(line: _Floats, width: float) -> BaseGeometry:
 def _solid(geometry: BaseGeometry) -> Area | None:
     """The areas in a geometry as one valid geometry; lines, points and specks of rounding are left out, None if that is all.
 
-    Among many crossings close together `make_valid` rounds some to the wrong side of an edge, so its own result is asked again.
+    What is invalid here is so by rounding alone, where all readings agree; where crossings crowd it may take several rounds.
     """
     for _ in range(8):
-        geometry = shapely.remove_repeated_points(shapely.transform(geometry, _array))
+        geometry = shapely.transform(geometry, _array)
         if shapely.is_valid(geometry):
             break
-        geometry = shapely.make_valid(geometry, method="structure", keep_collapsed=False)
+        geometry = shapely.make_valid(geometry)
     else:
         return None
-    parts = shapely.get_parts(shapely.get_parts(geometry))  # twice, for the multipolygon in a collection
+    # Twice, for the multipolygon in a collection; and only now, since GEOS spoils invalid polygons by removing repeated points.
+    parts = shapely.remove_repeated_points(shapely.get_parts(shapely.get_parts(geometry)))
     parts = parts[(shapely.get_type_id(parts) == 3) & (shapely.area(parts) > _MIN_AREA)]
     return None if len(parts) == 0 else parts[0] if len(parts) == 1 else MultiPolygon(list(parts))
 
@@ -409,7 +410,8 @@ def _untangled(polygon: Polygon, settings: Repairing) -> tuple[Area | None, _Fla
     """An invalid polygon, repaired or queued, and in both cases the flaw that says so.
 
     The ring is cut at all its crossings, which makes a map of faces; how often the ring winds around a face decides which
-    reading counts it in. (shapely's own `linework` is not the even-odd reading: it takes an edge drawn twice for one.)
+    reading counts it in. The repaired area is the non-zero reading, put together from its faces. shapely's `make_valid` will not
+    do: `linework` takes an edge drawn twice for one, and `structure` loses outlines whose first edge is also a spike, wholly.
     """
     ring = shapely.get_coordinates(polygon)[:-1]
     start = float(ring[0, 0]), float(ring[0, 1])
@@ -436,7 +438,7 @@ def _untangled(polygon: Polygon, settings: Repairing) -> tuple[Area | None, _Fla
     if agreement < settings.min_agreement or winding < settings.min_winding:
         wanted = f"{readings} (at least {settings.min_agreement:g} and {settings.min_winding:g})"
         return None, _Flaw(Code.READINGS_DISAGREE, Action.QUEUED, wanted, place)
-    area = _solid(polygon)
+    area = _solid(shapely.union_all(faces[turns != 0]))
     if area is None:
         return None, _Flaw(Code.NO_AREA, Action.QUEUED, f"{_count(len(ring))} that enclose no sound area", place)
     if crossed.any():

@@ -42,7 +42,7 @@ def plan(annotation: Annotation, size: Size, category: str, pipeline: Pipeline, 
 
     >>> from threecad.domain import Shape
     >>> square = Shape(0, "dent", "polygon", ((10, 10), (30, 10), (30, 30), (10, 30)))
-    >>> made = plan(Annotation("a.png", Size(100, 100), (square,)), Size(100, 100), "part", Pipeline())
+    >>> made = plan(Annotation("a.png", Size(300, 300), (square,)), Size(300, 300), "part", Pipeline())
     >>> made.regions[0].geometry.area, [(state.value, defects[0].area) for _, state, defects in made.tiles]
     (400.0, [('defect', 400)])
     """

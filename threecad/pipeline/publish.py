@@ -189,29 +189,11 @@ def _assign(
         for id_ in ids
         if (candidate := known[id_].candidate) is not None
     ]
-    bound: list[frozenset[str]] = []
-    by_digest: defaultdict[str, list[str]] = defaultdict(list)
-    for candidate in candidates:
-        by_digest[known[candidate.id].image].append(candidate.id)
-    for copies in by_digest.values():
-        if len(copies) > 1:
-            bound.append(frozenset(copies))
-            findings += [
-                Finding(Code.EXACT_DUPLICATE, Action.KEPT, copy, None, f"the same bytes as {copies[0]}") for copy in copies[1:]
-            ]
-    if settings.split.near_duplicates:
-        prints = {candidate.id: print_ for candidate in candidates if (print_ := known[candidate.id].fingerprint) is not None}
-        for group in duplicates.near(prints, settings.split.near_distance):
-            bound.append(group)
-            first, *others = sorted(group)
-            findings += [
-                Finding(Code.NEAR_DUPLICATE, Action.KEPT, other, None, f"resembles {first}; {len(group)} images stay together")
-                for other in others
-                if known[other].image != known[first].image
-            ]
+    digests = {candidate.id: known[candidate.id].image for candidate in candidates}
+    prints = {candidate.id: print_ for candidate in candidates if (print_ := known[candidate.id].fingerprint) is not None}
+    bound, copies = duplicates.alike(digests, prints, settings.split)
     splits, more = splitting.assign(candidates, bound, settings.split)
-    findings += more
-    findings += similar_labels(found, settings)
+    findings += copies + more + similar_labels(found, settings)
     folders = layout.folders(types, layout.RESERVED_CATEGORIES)
     kinds = {category: layout.folders(names, layout.RESERVED_TYPES) for category, names in types.items()}
     return Placement(splits, splitting.units(candidates, bound), folders, kinds, settings), findings
