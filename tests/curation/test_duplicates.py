@@ -117,6 +117,17 @@ def test_near_finds_exactly_the_groups_that_comparing_all_pairs_finds(spread, di
     assert near(prints, distance) == bind(pairs)
 
 
+@pytest.mark.parametrize("cell", [0, 100, 255])
+def test_one_cell_keeps_pictures_apart_even_if_it_varies_nowhere_else(cell):
+    values = np.random.default_rng(cell).integers(-127, 128, (100, 256)).astype(np.int8)
+    values[:, cell] = 0
+    values[1] = values[0]
+    values[1, cell] = 5
+    prints = {f"{number:02}": value.tobytes() for number, value in enumerate(values)}
+    assert near(prints, 4) == []
+    assert near(prints, 5) == [frozenset({"00", "01"})]
+
+
 def test_near_finds_chains_whatever_the_order():
     base = np.zeros(256, np.int8)
     chain = {}

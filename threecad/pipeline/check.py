@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -40,10 +43,11 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What a check found. `out` is the folder of the findings and the relabel queue, None where nothing was written;
-    `relabel` the number of labelme files in it."""
+    """What a check found. `out` is the folder of the findings and the relabel queue, `fixed` that of the repaired annotations,
+    None where nothing was written; `relabel` is the number of labelme files in the queue."""
 
     out: Path | None
+    fixed: Path | None
     rows: tuple[Row, ...]
     findings: tuple[Finding, ...]
     images: int

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from threecad.domain import MEANING, Action, Code, Split, State
-from threecad.formats.dataset import Category, Manifest
+from threecad.formats.dataset import Manifest
 from threecad.pipeline.check import Check
+from threecad.pipeline.config import Pipeline
 from threecad.pipeline.convert import Conversion, Progress
 from threecad.pipeline.publish import UNUSED
 
@@ -46,6 +49,7 @@ def _bar(verb: str, console: Console) -> Iterator[Callable[[Progress], None]]:
         parts.TextColumn("images"),
         parts.TextColumn("{task.fields[rate]}"),
         parts.TimeRemainingColumn(),
+        parts.TextColumn("left"),
         console=console,
         transient=True,
     )
@@ -89,48 +93,58 @@ def _clock(seconds: float) -> str:
 def show(done: Conversion, raw: Path) -> None:
     """Print the summary of a conversion."""
     console = _console()
-    if done.manifest is None:
+    manifest = done.manifest
+    if manifest is None:
         _say(console, _rehearsal(done))
-    elif not done.changed:
-        _say(console, f"Nothing to do: {_count(done.unchanged, 'source')} unchanged ({done.seconds:.1f} s).")
-    else:
-        _say(console, _work_done(done))
-    if done.manifest is None:
         return
-    console.print(_categories(done.manifest))
-    _say(console, *_left_out(done.manifest))
-    _say(console, _audit(done.manifest))
+    same = f"Nothing to do: {_count(done.unchanged, 'source')} unchanged ({done.seconds:.1f} s)."
+    _say(console, _work_done(done) if done.changed else same)
+    if manifest.categories:
+        console.print(_tiles(manifest))
+        rows = {name: [getattr(each.shapes, field) for field in _SHAPES] for name, each in manifest.categories.items()}
+        console.print(_counts(("shapes", *_SHAPES[1:]), rows))
+    found = {code: Counter(actions) for code, actions in manifest.findings.items()}
+    # What was kept or repaired on single shapes is in the table above, and each of it in findings.jsonl.
+    notable = {code: found[code] for code in found if code.startswith("TC3") or any(found[code][action] for action in _TO_DO)}
+    if notable:
+        console.print(_findings(notable))
+    _say(console, _audit(manifest))
     if done.queued:
-        waiting = sum(actions.get(Action.QUEUED, 0) for actions in done.manifest.findings.values())
-        _say(
-            console,
-            f"Relabel queue: {done.out / 'relabel.csv'} ({waiting}). Next: threecad check {raw}, which lays them out for labelme",
-        )
-    _say(console, f"Data set: {done.out}. Next: threecad.Dataset({str(done.out)!r}) in Python")
+        waiting = sum(actions[Action.QUEUED] for actions in found.values())
+        check = ["check", str(raw)]
+        if manifest.pipeline != _DEFAULTS:
+            check += ["--pipeline", str(done.out / "pipeline.toml")]
+        _say(console, f"Relabel queue: {done.out / 'relabel.csv'} ({_count(waiting, 'entry', 'entries')})")
+        _say(console, f"Data set: {done.out}")
+        _say(console, f"Next: {_command(*check)}, which lays the queue out for labelme")
+    else:
+        _say(console, f"Data set: {done.out}")
+        _say(console, f"Next: threecad.Dataset({str(done.out)!r}) in Python")
 
 
-def show_check(done: Check, raw: Path) -> None:
-    """Print the summary of a check."""
+def show_check(done: Check, raw: Path, *, like: bool = False) -> None:
+    """Print the summary of a check; `like` says that it ran with options a conversion has to be given again."""
     console = _console()
-    versions = ", ".join(f"{version} ({count})" for version, count in done.versions.items())
     head = [raw.resolve().name, _count(done.images, "image"), f"{done.annotated:,} annotated"]
-    head += [_count(len(done.rows), "category", "categories"), f"labelme {versions}" if versions else "no annotation"]
+    head.append(_count(len(done.rows), "category", "categories"))
+    head.append(f"labelme {_versions(done.versions)}" if done.versions else "no annotation")
     _say(console, " · ".join(head))
-    table = _table("category", "images", "shapes", "kept", "repaired", "queued", "dropped")
-    for row in done.rows:
-        table.add_row(Text(row.category), *(f"{number:,}" for number in row[1:]))
-    console.print(table)
+    if done.rows:
+        fields = done.rows[0]._fields[1:]
+        console.print(_counts(fields, {row.category: list(row[1:]) for row in done.rows}))
     if done.findings:
-        console.print(_findings(done))
+        console.print(_findings(_by_code(done)))
     if done.out is not None:
-        where = f"{done.out / 'findings.jsonl'}"
+        _say(console, f"Findings: {done.out / 'findings.jsonl'}")
         if done.queued:
             waiting = sum(finding.action is Action.QUEUED for finding in done.findings)
-            where += f" · relabel queue: {done.out / 'relabel.csv'} ({waiting})"
-            if done.relabel:
-                where += f" and {done.out / 'relabel'} ({_count(done.relabel, 'file')} that labelme opens)"
-        _say(console, f"Findings: {where}")
-    _say(console, f"Next: {'' if not done.queued else 'relabel, then '}threecad convert {raw} OUT")
+            _say(console, f"Relabel queue: {done.out / 'relabel.csv'} ({_count(waiting, 'entry', 'entries')})")
+        if done.relabel:
+            _say(console, f"For labelme: {done.out / 'relabel'}{os.sep} ({_count(done.relabel, 'file')})")
+    if done.fixed is not None:
+        _say(console, f"Repaired annotations: {done.fixed}{os.sep}")
+    first = "relabel, then " if done.queued else ""
+    _say(console, f"Next: {first}{_command('convert', str(raw), 'OUT')}{', with the same options' if like else ''}")
 
 
 def as_json(done: Conversion) -> dict[str, Any]:
@@ -167,6 +181,34 @@ def checked_json(done: Check) -> dict[str, Any]:
     }
 
 
+def plain(text: object) -> str:
+    r"""The text without what a name or a label could do to a terminal: what cannot be printed stands as its escape.
+
+    >>> plain("a\x1b[2Jb\n")
+    'a\\x1b[2Jb\\n'
+    """
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(text))
+
+
+_TO_DO = (Action.QUEUED, Action.DROPPED)
+_SHAPES = ("total", "kept", "repaired", "queued", "dropped")
+_DEFAULTS = Pipeline().model_dump(mode="json")
+_MORE_THAN_A_SCREEN = 1000
+"""Columns of what is no terminal: nothing is folded there."""
+
+_ADVICE = {
+    Code.UNANNOTATED: "--unannotated good takes such images in",
+    Code.FLAG_WITHOUT_SHAPE: "draw the defect, or clear the flag",
+    Code.TOO_LARGE: "read.max_megapixels sets the limit",
+    Code.UNKNOWN_LABEL: "labels.aliases is the table",
+    Code.NEEDS_WIDTH: "repair.line_width and repair.point_radius are the widths",
+    Code.SIZE_MISMATCH: "read.size_mismatch trusts the coordinates",
+    Code.TILE_TOO_SMALL: "tiling.min_side_ratio sets the limit",
+    Code.NOTHING_TO_TRAIN_ON: "a folder named good, an empty annotation or --unannotated good makes images good",
+}
+"""What to do about a finding, where a setting or a flag does it."""
+
+
 def _work_done(done: Conversion) -> str:
     rate = done.megapixels / done.seconds if done.seconds else 0.0
     text = f"{_count(done.converted, 'source')} converted"
@@ -179,90 +221,85 @@ def _work_done(done: Conversion) -> str:
 
 def _rehearsal(done: Conversion) -> str:
     if not done.changed:
-        return f"Nothing to do: {_count(done.unchanged, 'source')} unchanged; nothing was written."
-    work = f"{_count(done.converted, 'source')} ({done.megapixels:.1f} MP, {_count(done.windows, 'window')})"
-    return f"Would convert {work}, leave {done.unchanged:,} as they are and remove {done.removed:,}; nothing was written."
+        return f"Nothing to do: {_count(done.unchanged, 'source')} unchanged. Nothing was written."
+    work = []
+    if done.converted:
+        work.append(f"convert {_count(done.converted, 'source')} ({done.megapixels:.1f} MP, {_count(done.windows, 'window')})")
+    if done.unchanged:
+        work.append(f"leave {done.unchanged:,} as {'it is' if done.unchanged == 1 else 'they are'}")
+    if done.removed:
+        work.append(f"remove {done.removed:,}")
+    return f"Would {', '.join(work[:-1]) + ' and ' if len(work) > 1 else ''}{work[-1]}. Nothing was written."
 
 
-def _categories(manifest: Manifest) -> Table:
-    table = _table(
-        *("category", "sources", "tiles", "train", "test\ngood", "test\ndefect", "ambig-\nuous", "poi-\nsoned", "clean,\nunused"),
-        *("shapes", "re-\npaired", "queued", "dropped"),
-    )
-    validation = any(Split.VALIDATION in category.tiles for category in manifest.categories.values())
-    if validation:
-        table.columns[3].header = "train /\nvalid."
-    rows = {name: _numbers(category) for name, category in manifest.categories.items()}
-    if len(rows) > 1:
-        rows["All"] = [sum(column) for column in zip(*rows.values(), strict=True)]
-    for name, numbers in rows.items():
-        cells = [f"{number:,}" for number in numbers]
-        if validation:
-            cells[2] += f" / {cells[-1]}"
-        table.add_row(Text(name), *cells[:-1])
+def _tiles(manifest: Manifest) -> Table:
+    """How many tiles of each category went where; eight columns of numbers and a name fit 80 characters."""
+    columns: dict[str, tuple[str, tuple[State, ...]]] = {
+        "train": (Split.TRAIN, tuple(State)),
+        "valid.": (Split.VALIDATION, tuple(State)),
+        "test\ngood": (Split.TEST, (State.GOOD,)),
+        "test\ndefect": (Split.TEST, (State.DEFECT,)),
+        "unused\nambiguous": (UNUSED, (State.AMBIGUOUS,)),
+        "unused\npoisoned": (UNUSED, (State.POISONED,)),
+        "unused\nclean": (UNUSED, (State.GOOD,)),
+    }
+    if not any(Split.VALIDATION in category.tiles for category in manifest.categories.values()):
+        del columns["valid."]
+    rows = {
+        name: [
+            category.sources,
+            *(
+                sum(category.tiles.get(split, {}).get(state, 0) for state in states)
+                for split, states in columns.values()
+            ),
+        ]
+        for name, category in manifest.categories.items()
+    }
+    return _counts(("sources", *columns), rows)
+
+
+def _counts(columns: Sequence[str], rows: Mapping[str, Sequence[int]]) -> Table:
+    """Numbers for each category, and their sums where there are several. Names fold where there is no room, numbers never."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("category", overflow="fold", vertical="bottom", min_width=8)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True, vertical="bottom")
+    lines = [(name, list(numbers)) for name, numbers in rows.items()]
+    if len(lines) > 1:
+        lines.append(("All", [sum(column) for column in zip(*rows.values(), strict=True)]))
+    for name, numbers in lines:
+        table.add_row(Text(plain(name)), *(f"{number:,}" for number in numbers))
     return table
 
 
-def _numbers(category: Category) -> list[int]:
-    def tiles(split: str, *states: State) -> int:
-        return sum(category.tiles.get(split, {}).get(state, 0) for state in states)
-
-    total = sum(sum(states.values()) for states in category.tiles.values())
-    shapes = category.shapes
-    return [
-        category.sources,
-        total,
-        tiles(Split.TRAIN, *State),
-        tiles(Split.TEST, State.GOOD),
-        tiles(Split.TEST, State.DEFECT),
-        *(tiles(UNUSED, state) for state in (State.AMBIGUOUS, State.POISONED, State.GOOD)),
-        shapes.total,
-        shapes.repaired,
-        shapes.queued,
-        shapes.dropped,
-        tiles(Split.VALIDATION, *State),
-    ]
-
-
-def _left_out(manifest: Manifest) -> list[str]:
-    """One line for each kind of image that is not in the data set, with what would take it in."""
-    notes = {
-        Code.UNANNOTATED: "images without annotation were left out; --unannotated good takes them in as good",
-        Code.FLAG_WITHOUT_SHAPE: "images with a flag but no shape were left out; draw the defect, or clear the flag",
-        Code.IMAGE_UNREADABLE: "images could not be decoded",
-        Code.TOO_LARGE: "images are larger than read.max_megapixels allows",
-        Code.FILE_UNREADABLE: "files could not be opened",
-        Code.NOTHING_TO_TRAIN_ON: "categories have nothing to train on; a folder named good, an empty annotation or --unannotated good "
-        "makes images good",
-        Code.TILE_TOO_SMALL: "images lost windows that are too narrow; tiling.min_side_ratio sets the limit",
-        Code.MIXED_GROUP: "groups hold good and defective images, so all of each tests",
-    }
-    return [
-        f"{sum(manifest.findings[code].values()):,} {text} ({code.value})."
-        for code, text in notes.items()
-        if code in manifest.findings
-    ]
+def _findings(found: Mapping[Code, Counter[Action]]) -> Table:
+    """How often each code ended how, what waits for a person first; the text is last, where it may wrap."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("code", no_wrap=True)
+    table.add_column("count", justify="right", no_wrap=True)
+    table.add_column("outcome", no_wrap=True)
+    table.add_column("finding", overflow="fold")
+    for action in (*_TO_DO, Action.REPAIRED, Action.KEPT):
+        for code, counted in sorted(found.items()):
+            if counted[action]:
+                advice = f"; {_ADVICE[code]}" if code in _ADVICE else ""
+                table.add_row(code.value, f"{counted[action]:,}", action.value, Text(MEANING[code] + advice))
+    return table
 
 
 def _audit(manifest: Manifest) -> str:
-    text = "Leak audit: no source, group, duplicate or overlapping tile stands in two splits"
+    text = "Leak audit: no source, group, duplicate or overlapping tile stands in two splits."
     alike = sum(manifest.findings.get(Code.LEAK, {}).values())
-    return (
-        f"{text}; {alike:,} tiles of different images are equal (blank?), see {Code.LEAK.value} in findings.jsonl."
-        if alike
-        else f"{text}."
-    )
+    if alike:
+        text += f" {_count(alike, 'pair')} of equal tiles from different images (blank?): {Code.LEAK.value} in findings.jsonl."
+    return text
 
 
-def _findings(done: Check) -> Table:
-    table = Table("Findings", box=None, header_style="bold", pad_edge=False)
-    table.add_column("how many", justify="right")
-    table.add_column("code")
-    for code, actions in sorted(_by_code(done).items()):
-        for action in Action:
-            if actions[action]:
-                table.add_row(f"  {MEANING[code]} → {action.value}", f"{actions[action]:,}", code.value)
-    return table
+def _versions(versions: Mapping[str, int]) -> str:
+    """The commonest three; a version is whatever the file says, so it may be anything and of any length."""
+    most = sorted(versions.items(), key=lambda pair: (-pair[1], pair[0]))
+    text = ", ".join(f"{version[:16]} ({count:,})" for version, count in most[:3])
+    return f"{text} and {len(most) - 3:,} more" if len(most) > 3 else text
 
 
 def _by_code(done: Check) -> Mapping[Code, Counter[Action]]:
@@ -272,24 +309,19 @@ def _by_code(done: Check) -> Mapping[Code, Counter[Action]]:
     return found
 
 
-def _table(first: str, *columns: str) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column(first, no_wrap=True, vertical="bottom")
-    for column in columns:
-        table.add_column(column, justify="right")
-    return table
+def _command(*words: str) -> str:
+    return shlex.join(("threecad", *words))
 
 
 def _console() -> Console:
-    """Standard output; in a file or a pipe, wide enough that nothing is cut off."""
+    """Standard output; in a file or a pipe, so wide that nothing is folded."""
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=140)
+    return console if console.is_terminal else Console(highlight=False, width=_MORE_THAN_A_SCREEN)
 
 
 def _count(number: int, one: str, several: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else several or one + 's'}"
 
 
-def _say(console: Console, *lines: str) -> None:
-    for text in lines:
-        console.print(Text(text), soft_wrap=True)
+def _say(console: Console, text: str) -> None:
+    console.print(Text(plain(text)), soft_wrap=True)
