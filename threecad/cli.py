@@ -5,7 +5,9 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but a person has to look at 
 
 from __future__ import annotations
 
+import io
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +23,15 @@ if TYPE_CHECKING:
     from threecad.pipeline.config import Pipeline
 
 DONE, FAILED, USAGE, QUEUE = 0, 1, 2, 3
+CODES = """\b
+Exit codes:
+  0 done · 1 failed · 2 wrong usage · 3 done, but a person has to look at the relabel queue"""
 EXAMPLES = {
+    "threecad": """\b
+Examples:
+  threecad check line7/                 # what is wrong with the annotations, and who has to look at it
+  threecad convert line7/ data/         # the data set, made or brought up to date
+  threecad init line7.toml              # a commented pipeline file with every setting""",
     "convert": """\b
 Examples:
   threecad convert line7/ data/
@@ -42,16 +52,16 @@ Examples:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog=f"{EXAMPLES['threecad']}\n\n{CODES}",
+)
 @click.version_option(__version__, "-V", "--version", prog_name="threecad")
 def main() -> None:
-    """From labelled photographs to a data set for industrial inspection: validated masks, tiles, leak-free splits.
-
-    \b
-    threecad check RAW            what is wrong with the annotations, and who has to look at it
-    threecad convert RAW OUT      the data set, made or brought up to date
-    threecad init                 a commented pipeline file with every setting
-    """
+    """From labelled photographs to a data set for industrial inspection: validated masks, tiles, leak-free splits."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a log in an old code page must not end a run over an arrow or a name
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _reading(command: F) -> F:
@@ -75,7 +85,7 @@ def _reading(command: F) -> F:
     return command
 
 
-@main.command(epilog=EXAMPLES["convert"])
+@main.command(epilog=f"{EXAMPLES['convert']}\n\n{CODES}", short_help="Make a data set, or bring one up to date.")
 @click.argument("raw", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @_reading
@@ -123,13 +133,13 @@ def convert(
         with summary.progress("converting", as_json) as progress:
             done = pipeline.convert(raw, out, settings, workers=workers, overwrite=overwrite, dry_run=dry_run, progress=progress)
         if as_json:
-            click.echo(json.dumps(summary.as_json(done), sort_keys=True, ensure_ascii=False))
+            click.echo(json.dumps(summary.as_json(done), sort_keys=True))
         else:
             summary.show(done, raw)
     sys.exit(_code(done.queued, done.flawless, strict))
 
 
-@main.command(epilog=EXAMPLES["check"])
+@main.command(epilog=f"{EXAMPLES['check']}\n\n{CODES}", short_help="Find what is wrong with the annotations.")
 @click.argument("raw", type=click.Path(path_type=Path))
 @_reading
 @click.option(
@@ -140,7 +150,10 @@ def convert(
     help="Folder for the findings and the relabel queue.",
 )
 @click.option(
-    "--write-fixed", type=click.Path(path_type=Path), metavar="DIR", help="Write the repaired annotations there, as labelme JSON."
+    "--write-fixed",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write every annotation there, its repairable shapes repaired.",
 )
 @click.option("--decode", is_flag=True, help="Decode every image too: finds damaged ones; takes as long as reading them.")
 def check(
@@ -167,13 +180,13 @@ def check(
         with summary.progress("checking", as_json) as progress:
             done = pipeline.check(raw, settings, out=out, fixed=write_fixed, decode=decode, workers=workers, progress=progress)
         if as_json:
-            click.echo(json.dumps(summary.checked_json(done), sort_keys=True, ensure_ascii=False))
+            click.echo(json.dumps(summary.checked_json(done), sort_keys=True))
         else:
-            summary.show_check(done, raw)
+            summary.show_check(done, raw, like=any(value is not None for value in options.values()))
     sys.exit(_code(done.queued, done.flawless, strict))
 
 
-@main.command(epilog=EXAMPLES["init"])
+@main.command(epilog=EXAMPLES["init"], short_help="Write a commented pipeline file.")
 @click.argument("file", type=click.Path(path_type=Path), default=Path("pipeline.toml"))
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 def init(file: Path, *, force: bool) -> None:
@@ -188,7 +201,8 @@ def init(file: Path, *, force: bool) -> None:
             raise ConfigError(f"{file} exists already; choose another name or pass --force") from None
         except OSError as error:
             raise ConfigError(f"{file}: cannot be written ({error.strerror})") from None
-        click.echo(f"{file} written. Next: threecad convert RAW OUT --pipeline {file}")
+        command = shlex.join(["threecad", "convert", "RAW", "OUT", "--pipeline", str(file)])
+        click.echo(f"{_plain(file)} written. Next: {_plain(command)}")
 
 
 def _settings(options: dict[str, Any]) -> Pipeline:
@@ -230,6 +244,7 @@ def _mistakes() -> Iterator[None]:
         sys.exit(130)
 
 
-def _plain(error: ThreecadError) -> str:
-    """The message without what a file's name could do to a terminal."""
-    return "".join(char if char.isprintable() or char == " " else repr(char)[1:-1] for char in str(error))
+def _plain(text: object) -> str:
+    from threecad.pipeline.summary import plain
+
+    return plain(text)

@@ -220,30 +220,39 @@ def test_defects_come_in_the_order_of_the_regions_and_no_windows_give_no_verdict
 # Cutting
 
 
-def test_a_tile_is_a_view_of_the_image_and_its_masks():
+def test_a_tile_shows_what_the_whole_image_and_its_masks_show_there():
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 255, (64, 192, 3), dtype=np.uint8)
-    dent = region(shapely.box(70, 10, 90, 30))
-    mask = paint(spans([dent], SIZE)[0], SIZE, [255])
-    canvas = Canvas("a.png", pixels, mask, mask // 255, mask)
-    window = Window(0, 64, Size(64, 64))
-    tile = cut(canvas, window, State.DEFECT, ())
-    assert (tile.source, tile.window, tile.state) == ("a.png", window, State.DEFECT)
-    for part, whole in ((tile.pixels, pixels), (tile.mask, mask), (tile.types, canvas.types), (tile.ignore, mask)):
-        assert np.shares_memory(part, whole)
-        assert (part == whole[:, 64:128]).all()
+    drawn = [
+        region(shapely.Point(70, 30).buffer(21)),
+        region(shapely.box(60, 5, 90, 30), 1, ignore=True),
+        region(shapely.box(80, 20, 99, 28), 2),
+    ]
+    found, _ = spans(drawn, SIZE)
+    canvas = Canvas("a.png", pixels, found, [3, None, 8])
+    for left in (0, 37, 64, 128):
+        window = Window(0, left, Size(64, 64))
+        tile = cut(canvas, window, State.DEFECT, ())
+        assert (tile.source, tile.window, tile.state) == ("a.png", window, State.DEFECT)
+        assert np.shares_memory(tile.pixels, pixels)
+        here = slice(left, left + 64)
+        assert (tile.pixels == pixels[:, here]).all()
+        assert (tile.mask == paint(found, SIZE, [255, None, 255])[:, here]).all()
+        assert (tile.types == paint(found, SIZE, [3, None, 8])[:, here]).all()
+        assert (tile.ignore == paint(found, SIZE, [None, 255, None])[:, here]).all()
 
 
 def test_a_tile_that_reaches_beyond_the_image_holds_zeros_there():
     pixels = np.full((50, 70, 3), 9, np.uint16)
-    flat = np.full((50, 70), 255, np.uint8)
-    tile = cut(Canvas("a.png", pixels, flat, flat), Window(0, 64, Size(64, 64)), State.GOOD, ())
+    everything, _ = spans([region(shapely.box(0, 0, 70, 50))], Size(50, 70))
+    tile = cut(Canvas("a.png", pixels, everything, [300], np.uint16), Window(0, 64, Size(64, 64)), State.GOOD, ())
     assert tile.pixels.shape == (64, 64, 3)
     assert tile.pixels.dtype == np.uint16
     assert (tile.pixels[:50, :6] == 9).all()
     assert tile.pixels.sum() == 50 * 6 * 3 * 9
     assert tile.mask.shape == tile.types.shape == (64, 64)
     assert tile.mask.sum() == 50 * 6 * 255
+    assert tile.types.sum() == 50 * 6 * 300
     assert tile.ignore is None
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from threecad.domain import Defect, Region, Shape, Size, State, Tile, Window
-from threecad.imaging.raster import Spans, visible
+from threecad.imaging.raster import Spans, crop, paint, visible
 from threecad.settings import Tiling
 
 Extent = tuple[float, float, float, float]
@@ -23,13 +22,16 @@ _LOCATED = frozenset({"polygon", "rectangle", "oriented_rectangle", "line", "lin
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Canvas:
-    """One source's arrays, as `Tile` describes them: what `cut` cuts from."""
+    """One source, ready to be cut: its pixels, the runs its regions own, and what each region paints into each mask.
+
+    `types` holds a region's index in the type mask, None for an area to ignore; `depth` is that mask's type of number.
+    """
 
     source: str
     pixels: NDArray[np.uint8] | NDArray[np.uint16]
-    mask: NDArray[np.uint8]
-    types: NDArray[np.uint8] | NDArray[np.uint16]
-    ignore: NDArray[np.uint8] | None = None
+    found: Spans
+    types: Sequence[int | None]
+    depth: type[np.uint8] | type[np.uint16] = np.uint8
 
 
 def windows(size: Size, settings: Tiling) -> tuple[list[Window], int]:
@@ -132,23 +134,27 @@ def judge(
 
 
 def cut(canvas: Canvas, window: Window, state: State, defects: tuple[Defect, ...]) -> Tile:
-    """The tile of one window. Its arrays are views; where the window reaches beyond the image they are copies with zeros there.
+    """The tile of one window. Its pixels are a view; where the window reaches beyond the image, a copy with zeros there.
+
+    The masks are painted for this window alone, from runs found on the whole image: what two tiles share is equal in both.
 
     >>> blank = np.zeros((4, 6), np.uint8)
-    >>> cut(Canvas("a.png", blank, blank, blank), Window(2, 4, Size(4, 4)), State.GOOD, ()).pixels.shape
+    >>> from threecad.imaging.raster import spans
+    >>> nothing, _ = spans([], Size(4, 6))
+    >>> cut(Canvas("a.png", blank, nothing, []), Window(2, 4, Size(4, 4)), State.GOOD, ()).pixels.shape
     (4, 4)
     """
-
-    def part(array: NDArray[Any]) -> NDArray[Any]:
-        view = array[window.top : window.top + window.size.height, window.left : window.left + window.size.width]
-        if view.shape[:2] == (window.size.height, window.size.width):
-            return view
-        full = np.zeros((window.size.height, window.size.width, *array.shape[2:]), array.dtype)
-        full[: view.shape[0], : view.shape[1]] = view
-        return full
-
-    ignore = None if canvas.ignore is None else part(canvas.ignore)
-    return Tile(canvas.source, window, part(canvas.pixels), part(canvas.mask), part(canvas.types), ignore, state, defects)
+    size = window.size
+    pixels = canvas.pixels[window.top : window.top + size.height, window.left : window.left + size.width]
+    if pixels.shape[:2] != (size.height, size.width):
+        full = np.zeros((size.height, size.width, *pixels.shape[2:]), pixels.dtype)
+        full[: pixels.shape[0], : pixels.shape[1]] = pixels
+        pixels = full
+    part = crop(canvas.found, window)
+    mask = paint(part, size, [None if type_ is None else 255 for type_ in canvas.types])
+    types = paint(part, size, canvas.types, canvas.depth)
+    ignore = paint(part, size, [255 if type_ is None else None for type_ in canvas.types]) if None in canvas.types else None
+    return Tile(canvas.source, window, pixels, mask, types, ignore, state, defects)
 
 
 def extent(shape: Shape) -> Extent | None:

@@ -7,23 +7,23 @@ import os
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from threecad.domain import Action, Annotation, Code, Finding, Shape, Size, Source
 from threecad.errors import LayoutError, ThreecadError
-from threecad.formats import labelme, queue, raw
+from threecad.formats import labelme, queue
 from threecad.formats.dataset import line, row_of
 from threecad.imaging import polygons
 from threecad.pipeline.config import Pipeline
 from threecad.pipeline.convert import Progress, cores, settings_of
 from threecad.pipeline.publish import similar_labels
-from threecad.pipeline.sources import Reader, Task, json_limit, type_lists
+from threecad.pipeline.sources import Reader, Task, read_folder, type_lists
 from threecad.pipeline.store import write_atomically
 
 MARK = ".threecad-check"
@@ -77,11 +77,13 @@ def check(
     workers: int | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Check:
-    """Repair or queue every shape of a raw folder and say what was found; the images are not touched.
+    """Repair or queue every shape of a raw folder and say what was found; the raw folder is not touched.
 
     `out` gets findings.jsonl, relabel.csv and relabel/ (files that labelme opens, the reason in each shape's description);
-    `fixed` gets the repaired annotations. `decode` decodes every image as well, which finds the damaged ones. The findings are
-    those of a conversion with the same pipeline, but for what only decoded pixels show. Raises as `convert` does.
+    `fixed` gets every annotation that can be read: its repaired shapes redrawn, all else as it stands, and byte for byte where
+    nothing was repaired, so that it can be copied over the raw folder. `decode` decodes every image as well, which finds the
+    damaged ones. The findings are those of a conversion with the same pipeline, but for what only decoded pixels show, and for
+    splits, which a check does not assign. Raises as `convert` does.
     """
     began = time.monotonic()
     settings = settings_of(pipeline)
@@ -91,51 +93,51 @@ def check(
             f"{root}: {'is no folder' if root.exists() else 'does not exist'}; expected a folder of images and JSON"
         )
     root = root.resolve()
-    for folder in (out, fixed):
-        if folder is not None and Path(folder).resolve() in (root, *root.parents):
-            raise LayoutError(f"{folder} contains the raw folder; choose a folder beside it")
-    found = raw.find(root, settings.read, partial(labelme.peek, max_bytes=json_limit(settings.read)))
+    desks = _desks(root, out, fixed)
+    found = read_folder(root, settings.read)
     task = Task(root, settings, type_lists(found, settings), found, None)
-    desks = (None if out is None else _Desk(Path(out)), None if fixed is None else _Desk(Path(fixed)))
+    rows: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    versions: Counter[str] = Counter()
+    findings = list(found.findings)
     try:
-        for desk in desks:
-            if desk is not None:
-                desk.clear()
-        rows: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        versions: Counter[str] = Counter()
-        findings = list(found.findings)
-        annotated = 0
-        with ThreadPoolExecutor(workers or cores()) as pool:
+        for desk in filter(None, desks):
+            desk.clear()
+        pool = ThreadPoolExecutor(workers or cores())
+        try:
             for count, look in enumerate(pool.map(partial(_look, task, decode, desks), found.sources), 1):
                 row = rows[look.source.category]
-                row["images"] += 1
+                row["images"] += look.source.image is not None or look.embedded
                 row.update({action.value: number for action, number in look.shapes.items()})
                 findings += look.findings
-                if look.annotation is not None and look.source.annotation is not None:
-                    annotated += 1
-                    versions[look.annotation.version or "unknown"] += 1
+                if look.version is not None:
+                    versions[look.version or "unknown"] += 1
                 if progress is not None:
                     progress(Progress(count, len(found.sources), 0.0, look.source.id))
-        for desk in desks:
-            if desk is not None:
-                desk.close()
+        finally:
+            pool.shutdown(cancel_futures=True)  # Ctrl-C must not wait for all that was not begun
+        if desks[1] is not None:
+            _copy_others(task, desks[1])
+        for desk in filter(None, desks):
+            desk.close()
         findings += similar_labels(found, settings)
         findings.sort(key=lambda each: (each.code, each.source, -1 if each.shape is None else each.shape, each.detail))
         if out is not None:
             write_atomically(Path(out) / "findings.jsonl", b"".join(line(row_of(each)) for each in findings))
             write_atomically(Path(out) / "relabel.csv", queue.table(findings).encode())
     except OSError as error:
-        raise ThreecadError(f"{error.filename}: cannot be written ({error.strerror})") from error
+        raise ThreecadError(f"{error.filename or out or fixed}: cannot be written ({error.strerror})") from error
     table = tuple(
         Row(category, row["images"], sum(row[action.value] for action in Action), *(row[action.value] for action in Action))
         for category, row in sorted(rows.items())
     )
+    flagged = sum(each.code is Code.FLAG_WITHOUT_SHAPE for each in found.findings)
     return Check(
         out=None if out is None else Path(out),
+        fixed=None if fixed is None else Path(fixed),
         rows=table,
         findings=tuple(findings),
-        images=len(found.sources) + sum(each.code is Code.UNANNOTATED for each in found.findings),
-        annotated=annotated,
+        images=sum(row.images for row in table) + flagged + sum(each.code is Code.UNANNOTATED for each in found.findings),
+        annotated=sum(versions.values()) + flagged,
         versions=dict(sorted(versions.items())),
         relabel=len(desks[0].files) if desks[0] is not None else 0,
         seconds=time.monotonic() - began,
@@ -143,8 +145,11 @@ def check(
 
 
 class _Look(NamedTuple):
+    """One source's part of a check. `version` is that of its annotation, None where none was read."""
+
     source: Source
-    annotation: Annotation | None
+    version: str | None
+    embedded: bool
     shapes: dict[Action, int]
     findings: list[Finding]
 
@@ -154,25 +159,59 @@ class _Desk:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.files: list[str] = []
+        self.mark = folder / MARK
+        self.files: set[str] = set()
+        self._writing = threading.Lock()
 
     def clear(self) -> None:
-        mark = self.folder / MARK
-        if self.folder.is_dir() and any(self.folder.iterdir()) and not mark.is_file():
-            raise LayoutError(f"{self.folder}{os.sep} holds files that threecad did not write; choose another folder")
-        if mark.is_file():
-            for path in mark.read_text(encoding="utf-8").splitlines():
-                target = self.folder / path
-                if target.resolve().is_relative_to(self.folder.resolve()):
-                    target.unlink(missing_ok=True)
-        write_atomically(mark, b"")
+        """Delete what earlier checks wrote here, whole or interrupted, and nothing else."""
+        if self.mark.is_file():
+            for row in self.mark.read_bytes().splitlines():
+                with suppress(ValueError):  # torn by an interruption: that file was not begun
+                    self._delete(json.loads(row))
+        write_atomically(self.mark, b"")
 
-    def put(self, path: str, text: str) -> None:
-        self.files.append(path)
-        write_atomically(self.folder / path, text.encode())
+    def _delete(self, path: str) -> None:
+        target = self.folder / path
+        if target.resolve().is_relative_to(self.folder.resolve()):
+            target.unlink(missing_ok=True)
+            with suppress(OSError):  # until one holds something else
+                for folder in PurePosixPath(path).parents:
+                    if folder.name:
+                        (self.folder / folder).rmdir()
+
+    def put(self, path: str, data: bytes) -> None:
+        """Write one file, noted before it is there."""
+        with self._writing:
+            self.files.add(path)
+            with self.mark.open("ab") as mark:
+                mark.write(_noted(path))
+        write_atomically(self.folder / path, data)
 
     def close(self) -> None:
-        write_atomically(self.folder / MARK, "".join(f"{path}\n" for path in sorted(self.files)).encode())
+        write_atomically(self.mark, b"".join(map(_noted, sorted(self.files))))
+
+
+def _noted(path: str) -> bytes:
+    return json.dumps(path).encode() + b"\n"  # a name may hold a line break
+
+
+def _desks(root: Path, out: str | Path | None, fixed: str | Path | None) -> tuple[_Desk | None, _Desk | None]:
+    """The two folders to write into. Raises LayoutError where something else is there."""
+    places = [None if folder is None else Path(folder) for folder in (out, fixed)]
+    for place in filter(None, places):
+        if place.resolve() in (root, *root.parents):
+            raise LayoutError(f"{place} contains the raw folder; choose a folder beside it")
+        if place.exists() and not place.is_dir():
+            raise LayoutError(f"{place} is a file; expected a folder to write into")
+        if place.is_dir() and any(place.iterdir()) and not (place / MARK).is_file():
+            raise LayoutError(f"{place}{os.sep} holds files that threecad did not write; choose another folder")
+    if out is not None and fixed is not None:
+        ours, theirs = Path(out).resolve(), Path(fixed).resolve()
+        if ours.is_relative_to(theirs) or theirs.is_relative_to(ours):
+            raise LayoutError(f"{fixed}: expected a folder apart from that of the findings, {out}")
+    desks = [None if place is None else _Desk(place) for place in places]
+    return desks[0], desks[1]
 
 
 def _look(task: Task, decode: bool, desks: tuple[_Desk | None, _Desk | None], source: Source) -> _Look:
@@ -189,68 +228,92 @@ def _look(task: Task, decode: bool, desks: tuple[_Desk | None, _Desk | None], so
         size = task.size(source, texts, findings)
     _, more, shapes = task.account(source, annotation, size, task.second(source, texts))
     findings += more
-    if annotation is not None and annotation.shapes and size is not None:
-        _lay_out(task, source, annotation, size, findings, texts, desks)
-    return _Look(source, annotation, shapes, findings)
+    relabel, fixed = desks
+    if source.annotation is None:
+        return _Look(source, None, False, shapes, findings)
+    text = texts[source.annotation]
+    if annotation is not None and size is not None and text is not None:
+        mine = [finding for finding in findings if finding.shape is not None and finding.source == source.id]
+        if relabel is not None:
+            _lay_out(relabel, task, source, annotation, size, mine, text)
+        if fixed is not None:
+            fixed.put(source.annotation, _mended(annotation, size, mine, task.settings, text))
+    version = None if annotation is None else annotation.version
+    return _Look(source, version, annotation is not None and annotation.embedded, shapes, findings)
 
 
 def _lay_out(
-    task: Task,
-    source: Source,
-    annotation: Annotation,
-    size: Size,
-    findings: list[Finding],
-    texts: dict[str, bytes | None],
-    desks: tuple[_Desk | None, _Desk | None],
+    desk: _Desk, task: Task, source: Source, annotation: Annotation, size: Size, findings: list[Finding], text: bytes
 ) -> None:
-    relabel, fixed = desks
-    assert source.annotation is not None
-    mine = [finding for finding in findings if finding.shape is not None and finding.source == source.id]
-    queued = {each.shape for each in mine if each.action is Action.QUEUED}
+    """Put an annotation with queued shapes where labelme can open it, the reasons in their descriptions."""
+    queued = {each.shape for each in findings if each.action is Action.QUEUED}
+    if not queued:
+        return
     notes: defaultdict[int, list[str]] = defaultdict(list)
-    for finding in mine:
+    for finding in findings:
         if finding.shape is not None and finding.shape in queued:
             notes[finding.shape].append(f"{finding.code.value} {finding.detail}")
     reasons = {index: "threecad: " + "; ".join(parts) for index, parts in notes.items()}
-    embedded = None
-    if source.image is None and (text := texts[source.annotation]) is not None:
-        embedded = labelme.embedded_bytes(text, source.annotation)
-    if relabel is not None and queued:
-        path = f"relabel/{source.annotation}"
-        image = _image(task, source, relabel.folder / path)
-        relabel.put(path, labelme.write(annotation, image, size, reasons, embedded=embedded))
-    if fixed is not None:
-        mended = replace(annotation, shapes=tuple(_mended(annotation, size, mine, task.settings)))
-        image = _image(task, source, fixed.folder / source.annotation)
-        fixed.put(source.annotation, labelme.write(mended, image, size, embedded=embedded))
+    assert source.annotation is not None
+    path = f"relabel/{source.annotation}"
+    embedded = labelme.embedded_bytes(text, source.annotation) if source.image is None else None
+    image = _image(task, source, desk.folder / path)
+    desk.put(path, labelme.write(annotation, image, size, reasons, embedded=embedded).encode())
 
 
 def _image(task: Task, source: Source, file: Path) -> str:
     """imagePath of a labelme file that lies elsewhere: relative, with forward slashes, as labelme joins it."""
     if source.image is None:
         return f"{PurePosixPath(source.id).stem}.png"
-    return Path(os.path.relpath(task.root / source.image, file.resolve().parent)).as_posix()
+    image = task.root / source.image
+    try:
+        return Path(os.path.relpath(image, file.resolve().parent)).as_posix()
+    except ValueError:  # another drive
+        return image.as_posix()
 
 
-def _mended(annotation: Annotation, size: Size, findings: list[Finding], settings: Pipeline) -> Iterator[Shape]:
-    """The shapes, each repaired one replaced by its repaired outline; the others as drawn, so that nothing is lost."""
+def _copy_others(task: Task, desk: _Desk) -> None:
+    """The annotations without a repair: an image whose annotation went missing here might pass for a good one."""
+    found = task.found
+    paths = {*found.peeks, *(path for paths in found.second.values() for path in paths)}
+    paths |= {source.annotation for source in found.sources if source.annotation is not None}
+    reader = Reader(task.root, task.settings.read)
+    for path in sorted(paths - desk.files):
+        data = reader.bytes_of(path, path, [])
+        if data is not None:
+            desk.put(path, data)
+
+
+def _mended(annotation: Annotation, size: Size, findings: list[Finding], settings: Pipeline, text: bytes) -> bytes:
+    """The annotation file with each repaired shape redrawn; whatever else it holds stays as it is."""
     outcomes = polygons.outcomes(annotation, findings)
-    groups = [shape.group for shape in annotation.shapes if shape.group is not None]
-    group, index = max(groups, default=0) + 1, 0
-    for shape in annotation.shapes:
-        mended = [shape]
-        if outcomes[shape.index] is Action.REPAIRED:
-            geometry, _ = polygons.repair(shape, size, annotation.source, settings.repair)
-            if geometry is not None:
-                own = shape.group if shape.group is not None else group
-                group += shape.group is None
-                several = len(getattr(geometry, "geoms", ())) > 1
-                mended = labelme.shapes_of(
-                    geometry,
-                    shape.label,
-                    group=own if several or shape.group is not None else None,
-                    description=shape.description,
-                )
-        for each in mended:
-            yield replace(each, index=index)
-            index += 1
+    repaired = [shape for shape in annotation.shapes if outcomes[shape.index] is Action.REPAIRED]
+    file = _loaded(text) if repaired else None
+    if file is None:
+        return text
+    group = max((shape.group for shape in annotation.shapes if shape.group is not None), default=0) + 1
+    shapes = [[shape] for shape in file["shapes"]]
+    for shape in repaired:
+        geometry, _ = polygons.repair(shape, size, annotation.source, settings.repair)
+        if geometry is not None:
+            parts = labelme.shapes_of(geometry, shape.label, group=group if shape.group is None else shape.group)
+            if shape.group is None and len(parts) > 1:
+                group += 1
+            elif shape.group is None:
+                parts = [replace(part, group=None) for part in parts]
+            drawn = file["shapes"][shape.index]
+            shapes[shape.index] = [drawn | _redrawn(part) for part in parts]
+    file["shapes"] = [shape for parts in shapes for shape in parts]
+    return json.dumps(file, ensure_ascii=False, indent=2).encode() + b"\n"
+
+
+def _redrawn(part: Shape) -> dict[str, Any]:
+    return {"points": [list(point) for point in part.points], "shape_type": part.kind, "group_id": part.group, "mask": None}
+
+
+def _loaded(text: bytes) -> Any:
+    """The JSON in an annotation that `labelme.parse` could read, or None where only its more lenient parser can."""
+    for encoding in (json.detect_encoding(text), "gb18030"):
+        with suppress(ValueError, RecursionError):
+            return json.loads(text.decode(encoding))
+    return None

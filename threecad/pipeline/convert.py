@@ -17,14 +17,13 @@ from pathlib import Path
 
 from threecad.domain import Action, Finding
 from threecad.errors import ConfigError, LayoutError, ThreecadError
-from threecad.formats import raw
 from threecad.formats.dataset import Manifest
 from threecad.imaging import tiling
 from threecad.pipeline import config, threads
 from threecad.pipeline.config import Pipeline
 from threecad.pipeline.publish import publish
-from threecad.pipeline.sources import Known, Task, remembering, type_lists
-from threecad.pipeline.store import HOME, Store, hold
+from threecad.pipeline.sources import Known, Task, read_folder, type_lists
+from threecad.pipeline.store import HOME, Store, hold, refuse_foreign
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +87,16 @@ def convert(
     settings = settings_of(pipeline)
     root, target = _folders(Path(raw_folder), Path(out))
     if dry_run:
-        return _rehearse(root, target, settings, began)
+        return _rehearse(root, target, settings, overwrite, began)
     try:
         with hold(target, root.name, overwrite=overwrite) as store:
             return _convert(root, store, settings, workers or cores(), overwrite, progress, began)
     except OSError as error:
-        if not _below(error.filename, target):
+        if not _ours(error.filename, target):
             raise
+        where = error.filename or target
         raise ThreecadError(
-            f"{error.filename}: cannot be written ({error.strerror}); what is finished is kept, run the same command again"
+            f"{where}: cannot be written ({error.strerror}); what is finished is kept, run the same command again"
         ) from error
 
 
@@ -110,18 +110,19 @@ def _convert(
     began: float,
 ) -> Conversion:
     known = {record.source.id: Known.of(record) for record in store.load(forget=overwrite)}
-    found = raw.find(root, settings.read, remembering(root, known.values(), settings.read))
+    found = read_folder(root, settings.read, known.values())
     types = type_lists(found, settings)
     task = Task(root, settings, types, found, store)
     todo = [source for source in found.sources if not task.done(source, known.get(source.id))]
     redone, pixels = 0, 0
-    for count, (record, fresh) in enumerate(threads.work(todo, partial(task.start, known), workers=workers, budget=_budget()), 1):
-        store.keep(record)
-        known[record.source.id] = Known.of(record)
-        redone += fresh
-        pixels += record.size.area if record.size else 0
-        if progress is not None:
-            progress(Progress(count, len(todo), pixels / 1e6, record.source.id))
+    with closing(threads.work(todo, partial(task.start, known), workers=workers, budget=_budget())) as finished:
+        for count, (record, fresh) in enumerate(finished, 1):
+            store.keep(record)
+            known[record.source.id] = Known.of(record)
+            redone += fresh
+            pixels += record.size.area if record.size else 0
+            if progress is not None:
+                progress(Progress(count, len(todo), pixels / 1e6, record.source.id))
     ids = [source.id for source in found.sources]
     gone = len(known.keys() - set(ids))
     manifest, changed = publish(store, ids, known, found, types, settings, root.name, fresh=redone > 0)
@@ -137,13 +138,14 @@ def _convert(
     )
 
 
-def _rehearse(root: Path, out: Path, settings: Pipeline, began: float) -> Conversion:
+def _rehearse(root: Path, out: Path, settings: Pipeline, overwrite: bool, began: float) -> Conversion:
     """What a run would do, from sizes and times alone; nothing is written and no image is decoded."""
+    refuse_foreign(out, root.name, overwrite=overwrite)
     known: dict[str, Known] = {}
     if (out / HOME).is_dir():
         with closing(Store(out)) as store:
-            known = {record.source.id: Known.of(record) for record in store.load()}
-    found = raw.find(root, settings.read, remembering(root, known.values(), settings.read))
+            known = {record.source.id: Known.of(record) for record in store.load(forget=overwrite)}
+    found = read_folder(root, settings.read, known.values())
     task = Task(root, settings, type_lists(found, settings), found, None)
     ids = {source.id for source in found.sources}
     todo = [source for source in found.sources if not task.unchanged(source, known.get(source.id))]
@@ -185,10 +187,12 @@ def _folders(root: Path, out: Path) -> tuple[Path, Path]:
     return whole, out
 
 
-def _below(filename: object, out: Path) -> bool:
-    return filename is None or (
-        isinstance(filename, str | bytes) and out.resolve() in Path(os.fsdecode(filename)).resolve().parents
-    )
+def _ours(filename: object, out: Path) -> bool:
+    """Whether an error about this file came of writing: it lies in the output folder, or on the way there, or has no name."""
+    if not isinstance(filename, str | bytes):
+        return filename is None
+    path, out = Path(os.fsdecode(filename)).resolve(), out.resolve()
+    return path.is_relative_to(out) or out.is_relative_to(path)
 
 
 def cores() -> int:

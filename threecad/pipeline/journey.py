@@ -80,21 +80,10 @@ def plan(annotation: Annotation, size: Size, category: str, pipeline: Pipeline, 
 
 
 def canvas(plan: Plan, source: str, pixels: NDArray[Any], types: Mapping[str, int]) -> tiling.Canvas:
-    """The whole image with its masks, for `tiling.cut`. `types` maps a label to its index in the type mask, from 1 on.
-
-    The masks are painted once, so that neighbouring tiles agree on every pixel they share.
-    """
-    size = Size(*pixels.shape[:2])
+    """The image and its plan, for `tiling.cut`. `types` maps a label to its index in the type mask, from 1 on."""
     depth = np.uint8 if len(types) < 256 else np.uint16
-    drawn = [None if region.ignore else region for region in plan.regions]
-    ignored = any(region.ignore for region in plan.regions)
-    return tiling.Canvas(
-        source,
-        pixels,
-        raster.paint(plan.spans, size, [255 if region else None for region in drawn]),
-        raster.paint(plan.spans, size, [types[region.label] if region else None for region in drawn], depth),
-        raster.paint(plan.spans, size, [None if region else 255 for region in drawn]) if ignored else None,
-    )
+    inks = [None if region.ignore else types[region.label] for region in plan.regions]
+    return tiling.Canvas(source, pixels, plan.spans, inks, depth)
 
 
 def segmentations(plan: Plan, number: int) -> tuple[coco.Segmentation, ...]:
@@ -106,16 +95,11 @@ def segmentations(plan: Plan, number: int) -> tuple[coco.Segmentation, ...]:
 
 def _segment(spans: raster.Spans, number: int, defect: Defect, window: Window) -> coco.Segmentation:
     left, top, width, height = defect.bbox
-    first, last = np.searchsorted(spans.region, [number, number + 1])
-    rows = spans.row[first:last]
-    first, last = first + np.searchsorted(rows, [window.top + top, window.top + top + height])
-    start = np.maximum(spans.start[first:last] - (window.left + left), 0)
-    stop = np.minimum(spans.stop[first:last] - (window.left + left), width)
-    seen = start < stop
-    part = raster.Spans(
-        np.zeros(int(seen.sum()), np.int32), spans.row[first:last][seen] - (window.top + top), start[seen], stop[seen]
-    )
-    bitmap = raster.paint(part, Size(height, width), [1]).astype(bool)
+    own = slice(*np.searchsorted(spans.region, [number, number + 1]))
+    row, start, stop = spans.row[own], spans.start[own], spans.stop[own]
+    box = Window(window.top + top, window.left + left, Size(height, width))
+    part = raster.crop(raster.Spans(np.zeros_like(row), row, start, stop), box)
+    bitmap = raster.paint(part, box.size, [1]).astype(bool)
     return coco.segment(bitmap, left, top, window.size)
 
 

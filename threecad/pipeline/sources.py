@@ -13,7 +13,7 @@ from pathlib import Path
 
 from threecad.curation import duplicates, splitting
 from threecad.domain import Action, Annotation, Code, Finding, Size, Source, State
-from threecad.errors import ReadError
+from threecad.errors import LayoutError, ReadError
 from threecad.formats import coco, images, labelme, raw
 from threecad.imaging import polygons, tiling
 from threecad.pipeline import config, journey, threads
@@ -184,7 +184,7 @@ class Task:
                 files["mask"] = images.encode_mask(tile.mask)
                 files["types"] = images.encode_mask(tile.types)
                 segments[number] = journey.segmentations(made, number)
-            if tile.ignore is not None:
+            if tile.ignore is not None and tile.ignore.any():
                 files["ignore"] = images.encode_mask(tile.ignore)
             stored[number] = {role: store.stage(key, number, role, png) for role, png in files.items()}
 
@@ -246,11 +246,11 @@ class Task:
                 findings.append(Finding(Code.ANNOTATION_UNREADABLE, Action.QUEUED, source.id, None, str(error)))
             return None
 
-    def picture(self, source: Source, data: Mapping[str, bytes | None], findings: list[Finding]) -> images.Picture | None:
+    def picture(self, source: Source, data: dict[str, bytes | None], findings: list[Finding]) -> images.Picture | None:
         limit = int(self.settings.read.max_megapixels * 1e6)
         try:
             if source.image is not None:
-                encoded = data[source.image]
+                encoded = data.pop(source.image)  # not a moment longer in memory than it takes to decode it
             elif source.annotation is not None and (text := data[source.annotation]) is not None and self._embedded(source):
                 encoded = labelme.embedded_bytes(text, source.annotation)
             else:
@@ -323,6 +323,14 @@ class Reader:
     def _fail(self, path: str, source: str, why: str, findings: list[Finding]) -> None:
         self.failed = True
         findings.append(Finding(Code.FILE_UNREADABLE, Action.DROPPED, source, None, f"{path}: {why}"))
+
+
+def read_folder(root: Path, settings: Reading, known: Iterable[Known] = ()) -> raw.Found:
+    """`raw.find`, which reads only what is not `known`. Raises LayoutError where there is nothing at all to make data of."""
+    found = raw.find(root, settings, remembering(root, known, settings))
+    if not found.sources and all(finding.code is Code.NOT_LABELME for finding in found.findings):
+        raise LayoutError(f"{root.name}: expected images and labelme annotations, found none; is it the right folder?")
+    return found
 
 
 def type_lists(found: raw.Found, settings: Pipeline) -> dict[str, dict[str, int]]:

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from threecad.domain import MEANING, Action, Code, Split, State
 from threecad.formats.dataset import Manifest
-from threecad.pipeline.check import Check
+from threecad.pipeline.check import Check, Row
 from threecad.pipeline.config import Pipeline
 from threecad.pipeline.convert import Conversion, Progress
 from threecad.pipeline.publish import UNUSED
@@ -97,54 +97,47 @@ def show(done: Conversion, raw: Path) -> None:
     if manifest is None:
         _say(console, _rehearsal(done))
         return
-    same = f"Nothing to do: {_count(done.unchanged, 'source')} unchanged ({done.seconds:.1f} s)."
-    _say(console, _work_done(done) if done.changed else same)
-    if manifest.categories:
-        console.print(_tiles(manifest))
+    if done.changed:
+        _say(console, _work_done(done))
         rows = {name: [getattr(each.shapes, field) for field in _SHAPES] for name, each in manifest.categories.items()}
-        console.print(_counts(("shapes", *_SHAPES[1:]), rows))
-    found = {code: Counter(actions) for code, actions in manifest.findings.items()}
-    # What was kept or repaired on single shapes is in the table above, and each of it in findings.jsonl.
-    notable = {code: found[code] for code in found if code.startswith("TC3") or any(found[code][action] for action in _TO_DO)}
-    if notable:
-        console.print(_findings(notable))
-    _say(console, _audit(manifest))
-    if done.queued:
-        waiting = sum(actions[Action.QUEUED] for actions in found.values())
-        check = ["check", str(raw)]
-        if manifest.pipeline != _DEFAULTS:
-            check += ["--pipeline", str(done.out / "pipeline.toml")]
-        _say(console, f"Relabel queue: {done.out / 'relabel.csv'} ({_count(waiting, 'entry', 'entries')})")
-        _say(console, f"Data set: {done.out}")
-        _say(console, f"Next: {_command(*check)}, which lays the queue out for labelme")
+        _show(console, _tiles(manifest), _counts(("shapes", *_SHAPES[1:]), rows), _findings(_notable(manifest)))
+        _say(console, _audit(manifest))
     else:
-        _say(console, f"Data set: {done.out}")
-        _say(console, f"Next: threecad.Dataset({str(done.out)!r}) in Python")
+        _say(console, f"Nothing to do: {_count(done.unchanged, 'source')} unchanged ({done.seconds:.1f} s).")
+    if done.queued:
+        waiting = sum(actions.get(Action.QUEUED, 0) for actions in manifest.findings.values())
+        own = [] if manifest.pipeline == _DEFAULTS else ["--pipeline", str(done.out / "pipeline.toml")]
+        _say(console, f"Relabel queue: {done.out / 'relabel.csv'} ({_count(waiting, 'entry', 'entries')})", whole=True)
+        _say(console, f"Data set: {done.out}", whole=True)
+        _say(console, f"Next, to lay the queue out for labelme: {_command('check', str(raw), *own)}", whole=True)
+    else:
+        _say(console, f"Data set: {done.out}", whole=True)
+        used = any(split != UNUSED for category in manifest.categories.values() for split in category.tiles)
+        after = f"Next, in Python: threecad.Dataset({str(done.out)!r})"
+        _say(console, after if used else "It holds no image: the findings say why.", whole=True)
 
 
 def show_check(done: Check, raw: Path, *, like: bool = False) -> None:
     """Print the summary of a check; `like` says that it ran with options a conversion has to be given again."""
     console = _console()
-    head = [raw.resolve().name, _count(done.images, "image"), f"{done.annotated:,} annotated"]
+    head = [raw.resolve().name, _count(done.images, "image"), _count(done.annotated, "annotation")]
     head.append(_count(len(done.rows), "category", "categories"))
-    head.append(f"labelme {_versions(done.versions)}" if done.versions else "no annotation")
+    if done.versions:
+        head.append(f"labelme {_versions(done.versions)}")
     _say(console, " · ".join(head))
-    if done.rows:
-        fields = done.rows[0]._fields[1:]
-        console.print(_counts(fields, {row.category: list(row[1:]) for row in done.rows}))
-    if done.findings:
-        console.print(_findings(_by_code(done)))
+    _show(console, _counts(Row._fields[1:], {row.category: list(row[1:]) for row in done.rows}), _findings(_by_code(done)))
     if done.out is not None:
-        _say(console, f"Findings: {done.out / 'findings.jsonl'}")
+        _say(console, f"Findings: {done.out / 'findings.jsonl'}", whole=True)
         if done.queued:
             waiting = sum(finding.action is Action.QUEUED for finding in done.findings)
-            _say(console, f"Relabel queue: {done.out / 'relabel.csv'} ({_count(waiting, 'entry', 'entries')})")
+            _say(console, f"Relabel queue: {done.out / 'relabel.csv'} ({_count(waiting, 'entry', 'entries')})", whole=True)
         if done.relabel:
-            _say(console, f"For labelme: {done.out / 'relabel'}{os.sep} ({_count(done.relabel, 'file')})")
+            _say(console, f"For labelme: {done.out / 'relabel'}{os.sep} ({_count(done.relabel, 'file')})", whole=True)
     if done.fixed is not None:
-        _say(console, f"Repaired annotations: {done.fixed}{os.sep}")
-    first = "relabel, then " if done.queued else ""
-    _say(console, f"Next: {first}{_command('convert', str(raw), 'OUT')}{', with the same options' if like else ''}")
+        _say(console, f"Repaired annotations: {done.fixed}{os.sep}", whole=True)
+    first = "Next, when that is drawn" if done.queued else "Next"
+    same = " (and the options of this check)" if like else ""
+    _say(console, f"{first}: {_command('convert', str(raw), 'OUT')}{same}", whole=True)
 
 
 def as_json(done: Conversion) -> dict[str, Any]:
@@ -202,7 +195,7 @@ _ADVICE = {
     Code.TOO_LARGE: "read.max_megapixels sets the limit",
     Code.UNKNOWN_LABEL: "labels.aliases is the table",
     Code.NEEDS_WIDTH: "repair.line_width and repair.point_radius are the widths",
-    Code.SIZE_MISMATCH: "read.size_mismatch trusts the coordinates",
+    Code.SIZE_MISMATCH: "read.size_mismatch says what to do",
     Code.TILE_TOO_SMALL: "tiling.min_side_ratio sets the limit",
     Code.NOTHING_TO_TRAIN_ON: "a folder named good, an empty annotation or --unannotated good makes images good",
 }
@@ -248,10 +241,7 @@ def _tiles(manifest: Manifest) -> Table:
     rows = {
         name: [
             category.sources,
-            *(
-                sum(category.tiles.get(split, {}).get(state, 0) for state in states)
-                for split, states in columns.values()
-            ),
+            *(sum(category.tiles.get(split, {}).get(state, 0) for state in states) for split, states in columns.values()),
         ]
         for name, category in manifest.categories.items()
     }
@@ -287,8 +277,17 @@ def _findings(found: Mapping[Code, Counter[Action]]) -> Table:
     return table
 
 
+def _notable(manifest: Manifest) -> dict[Code, Counter[Action]]:
+    """What waits for a person, is not in the data set or bears on splits; how many shapes were repaired is told elsewhere."""
+    chosen = {
+        code: Counter({action: count for action, count in actions.items() if action in _TO_DO or code.startswith("TC3")})
+        for code, actions in manifest.findings.items()
+    }
+    return {code: actions for code, actions in chosen.items() if actions}
+
+
 def _audit(manifest: Manifest) -> str:
-    text = "Leak audit: no source, group, duplicate or overlapping tile stands in two splits."
+    text = "Leak audit: no source, group, duplicate or overlapping tile is in two splits."
     alike = sum(manifest.findings.get(Code.LEAK, {}).values())
     if alike:
         text += f" {_count(alike, 'pair')} of equal tiles from different images (blank?): {Code.LEAK.value} in findings.jsonl."
@@ -323,5 +322,21 @@ def _count(number: int, one: str, several: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else several or one + 's'}"
 
 
-def _say(console: Console, text: str) -> None:
-    console.print(Text(plain(text)), soft_wrap=True)
+def _show(console: Console, *tables: Table) -> None:
+    """The tables that have a row, an empty line around each."""
+    console.print()
+    for table in tables:
+        if table.row_count:
+            # On a very narrow terminal a line that runs over is better than a column that is not there.
+            names = table.columns[0]
+            names.max_width = 12
+            least = console.measure(table, options=console.options.update_width(_MORE_THAN_A_SCREEN)).minimum
+            names.max_width = None
+            table.width = least if console.width < least else None
+            console.print(table, crop=False)
+            console.print()
+
+
+def _say(console: Console, text: str, *, whole: bool = False) -> None:
+    """One line; what holds a path or a command is never broken, so that it can be copied `whole`."""
+    console.print(Text(plain(text)), soft_wrap=whole)
