@@ -3,7 +3,7 @@
     python tests/bench/codecs.py [--side 2048] [--rounds 7] [--threads 2] [--only png] [FILE ...]
 
 The pictures are a smooth scene under sensor noise, or FILEs. All contenders take turns within a round, and the median counts, so
-that a busy machine slows all of them alike; the gain is that of THREADS threads over one, on as many pictures as there are threads.
+that a busy machine slows all of them alike; the last column is what THREADS threads gain over one that does the same alone.
 """
 
 from __future__ import annotations

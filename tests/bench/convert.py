@@ -346,7 +346,7 @@ def growth(chosen: argparse.Namespace, data: Path, work: Path) -> dict[str, Any]
         "pixels a side": [(f"{side}", Set(4, side, side, chosen.polygons, invalid, seed)) for side in (2048, 4096, 8192)],
     }
     sides = [side for side in SIDES if side.name in ("two-warm", "floor")]
-    rows = [["", "s", "ms/MP", "CPU ms/MP", "× floor", "peak MB", "÷ 2 largest", "tiles", "time a MP, × first"]]
+    rows = [["", "s", "ms/MP", "CPU ms/MP", "× floor", "peak MB", "÷ 2 largest", "tiles", "time × first", "CPU × first"]]
     kept: dict[str, Any] = {}
     for what, steps in series.items():
         raws = [(label, of, of.draw(data)) for label, of in steps]
@@ -356,16 +356,16 @@ def growth(chosen: argparse.Namespace, data: Path, work: Path) -> dict[str, Any]
                 note(f"round {number + 1} of {chosen.rounds}: {label} {what}")
                 measured[of.name] += [measure(side, number, raw, work) for side in sides]
                 shutil.rmtree(work / "two-warm")
-        first = 0.0
+        first = None
         for label, of, _ in raws:
             results = Results(measured[of.name], sides)
             seconds, cpu = (results.median("two-warm", key) / of.megapixels * 1000 for key in ("seconds", "cpu"))
-            first = first or seconds
+            first = first or (seconds, cpu)
             peak = results.median("two-warm", "peak")
             largest = 2 * 3 * of.width * of.height / 1e6  # two RGB pictures; of every four photographs, two are
             row = [f"{label} {what}", f"{seconds * of.megapixels / 1000:.2f}", f"{seconds:.1f}", f"{cpu:.1f}"]
             row += [f"{results.ratio('two-warm', 'floor', 'cpu'):.2f}", f"{peak:.0f}", f"{peak / largest:.2f}"]
-            row += [str(results.by_side["two-warm"][-1].tiles), f"{seconds / first:.2f}"]
+            row += [str(results.by_side["two-warm"][-1].tiles), f"{seconds / first[0]:.2f}", f"{cpu / first[1]:.2f}"]
             rows.append(row)
             kept[of.name] = [asdict(each) for each in measured[of.name]]
     print("\n".join(columns(rows)))

@@ -493,6 +493,10 @@ def test_the_limit_counts_pixels_and_lets_exactly_so_many_pass(case: str) -> Non
             "a TIFF of 7 samples a pixel",
         ),
         (saved(Image.fromarray(RGB).convert("LAB"), "TIFF"), "a TIFF of Lab colours"),
+        (
+            saved(Image.fromarray(RGB).quantize(50), "TIFF").replace(b"\x40\x01\x03\x00\x00\x03", b"\x40\x01\x03\x00\x00\x01"),
+            "damaged: a palette of 256 values; expected 768",
+        ),
         (bmp(GRAY, 8)[:30] + b"\1" + bmp(GRAY, 8)[31:], "a BMP with run-length compression"),
         (saved(RGB, "JPEG").replace(b"\xff\xc0\0\x11\x08", b"\xff\xc0\0\x11\x0c"), "a JPEG of 12 bits; expected 8"),
         (saved(RGB, "JPEG").replace(b"\xff\xc0\0\x11\x08\0%", b"\xff\xc0\0\x11\x08\0\0"), "damaged: it states a size of 53 × 0"),
@@ -687,4 +691,14 @@ def test_an_empty_mask_is_the_same_bytes_on_every_path() -> None:
     for kind in (np.uint8, np.uint16):
         mask = np.zeros((300, 200), kind)
         assert images.encode_mask(mask) == images.encode_mask(mask[::-1]) == images._unfiltered(mask, None)
-        assert len(images.encode_mask(mask)) < 1000
+        assert len(images.encode_mask(mask)) < 2000
+
+
+def test_equal_pixels_are_equal_bytes_in_every_thread() -> None:
+    """ISA-L's levels 1 and 2 fail this some fifty times: what they write depends on where in memory they work."""
+    random = np.random.default_rng(0)
+    tiles = [random.integers(0, 2, random.integers(2, 9, 2), dtype=np.uint8) for _ in range(2000)]
+    for write in (images.encode_png, images.encode_mask):
+        with ThreadPoolExecutor(12) as pool:
+            runs = list(pool.map(lambda _, write=write: [write(tile) for tile in tiles], range(12)))
+        assert all(run == runs[0] for run in runs)

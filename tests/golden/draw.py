@@ -72,7 +72,8 @@ def put(raw: Path, path: str, data: bytes | str | Pixels | Image.Image) -> None:
         file.write_bytes(data)
         return
     picture = data if isinstance(data, Image.Image) else Image.fromarray(data)
-    picture.save(file, **({"quality": 100} if file.suffix == ".jpg" else {}))
+    options: dict[str, Any] = {"quality": 100} if file.suffix == ".jpg" else {}
+    picture.save(file, **options)
 
 
 # Shapes
@@ -396,9 +397,8 @@ def exif_8(raw: Path) -> None:
 
 @fault
 def sixteen_bit(raw: Path) -> None:
-    levels = gray("part/a.png").astype(np.uint16)
-    for path, pixels in (("part/a.png", levels * 300), ("part/b.tif", levels * 4)):
-        put(raw, path, pixels)
+    for path, step in (("part/a.png", 300), ("part/b.tif", 4)):
+        put(raw, path, gray(path).astype(np.uint16) * step)
         put(raw, f"{path[:6]}.json", labelme(Path(path).name, [box("dent", 10, 10, 30, 30)]))
 
 
@@ -423,6 +423,13 @@ def palette(raw: Path) -> None:
         picture.putpalette(colour)
         put(raw, path, picture)
         put(raw, f"{path[:6]}.json", labelme(Path(path).name, [box("dent", 10, 10, 30, 30)]))
+
+
+@fault
+def several_pages(raw: Path) -> None:
+    first, second = (Image.fromarray(gray(name)) for name in ("part/a.tif", "second"))
+    put(raw, "part/a.tif", encoded(first, "tiff", save_all=True, append_images=[second]))
+    put(raw, "part/a.json", labelme("a.tif", [box("dent", 10, 10, 30, 30)]))
 
 
 @fault
@@ -534,6 +541,14 @@ def no_json_not_good(raw: Path) -> None:
 
 
 @fault
+def unannotated_good(raw: Path) -> None:
+    no_json_not_good(raw)
+    part(raw, "part/c.png")
+    put(raw, "part/c.jpg", gray("part/c.jpg"))
+    put(raw, "part/c.json", labelme("c.png", [box("dent", 10, 10, 30, 30)]))
+
+
+@fault
 def empty_json_good(raw: Path) -> None:
     part(raw, "part/a.png", [])
 
@@ -566,6 +581,7 @@ def sliver_ambiguous(raw: Path) -> None:
     part(raw, "part/b.png", [box("dent", 20, 8, 66, 40)], width=128)
     part(raw, "part/c.png", [box("dent", 55, 10, 65, 30)], width=128)
     part(raw, "part/d.png", [box("dent", 54, 10, 65, 30)], width=128)
+    part(raw, "part/e.png", [box("dent", 20, 10, 66, 40), box("pit", 90, 10, 110, 30)], width=128)
 
 
 @fault
@@ -580,7 +596,7 @@ def poison(raw: Path) -> None:
     part(raw, "part/a.png", [bow_tie(), box("dent", 90, 10, 110, 30)], width=192)
     nowhere = polygon("dent", (20, 10), (40, 10), (float("nan"), 30))
     part(raw, "part/b.png", [nowhere, box("dent", 90, 10, 110, 30)], width=192)
-    part(raw, "part/c.png", [bow_tie(36), box("dent", 90, 10, 110, 30)], width=192)
+    part(raw, "part/c.png", [bow_tie(37), box("dent", 90, 10, 110, 30)], width=192)
 
 
 @fault

@@ -675,6 +675,8 @@ class _Tiff:
             raise _Fault(f"a TIFF of {'/'.join(map(str, sorted(depths)))} bits a sample; expected 8 or 16")
         if not channels <= samples <= channels + 4 or (bits == 16 and photometric not in (0, 1, 2)):
             raise _Fault(f"a TIFF of {samples} samples a pixel of kind {photometric}, {bits} bits each; expected gray or RGB")
+        if photometric == 3 and len(tags.get(_COLOURS, ())) != 3 * 2**bits:
+            raise _Fault(f"damaged: a palette of {len(tags.get(_COLOURS, ()))} values; expected {3 * 2**bits}")
         pages, seen = 1, {first}
         while following and following not in seen and len(seen) < 10_000:
             seen.add(following)
@@ -800,7 +802,7 @@ class _Tiff:
         if self.tags.get(_PREDICTOR, (1,)) != (1,):
             tags[_PREDICTOR] = self.tags[_PREDICTOR]
         if self.photometric == 3:
-            tags[_COLOURS] = self.tags.get(_COLOURS, ())
+            tags[_COLOURS] = self.tags[_COLOURS]
         tags |= {tag: self.tags[tag] for tag in _PASSED_ON if tag in self.tags}
         return _with_directory(data, self.dialect, tags)
 
@@ -922,12 +924,17 @@ def _webp_size(kind: bytes, fields: bytes) -> Size:
 
 # ---------------------------------------------------------------- writing
 
+_PICTURE, _FLAT = 3, 0
+"""ISA-L's levels for pictures and for masks. Its levels 1 and 2 are faster, but memory addresses get into their hashes: once in
+some thousand times equal pixels give other bytes in another thread. These two never do."""
+
 
 def encode_png(pixels: Pixels, effort: Effort = "fast") -> bytes:
     """The pixels, (H, W) gray or (H, W, 3) RGB of uint8 or uint16, as a PNG without any metadata; views are welcome.
 
     `fast` subtracts from each row the one above it and deflates with ISA-L; `small` picks the filter of each row and deflates
-    with zlib's best level, some twenty times slower. Equal pixels give equal bytes, whatever their strides and the thread.
+    with zlib's best level, which takes about a hundred times as long for a tenth to a fifth less. Equal pixels give equal bytes,
+    whatever their strides and the thread.
     """
     rows, depth, colour = _rows_of(pixels)
     if effort == "small":
@@ -939,7 +946,7 @@ def encode_png(pixels: Pixels, effort: Effort = "fast") -> bytes:
         filtered[:, 0] = 2
         filtered[0, 1:] = rows[0]
         np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
-        packed = isal_zlib.compress(filtered, 1)
+        packed = isal_zlib.compress(filtered, _PICTURE)
     return _png(Size(*pixels.shape[:2]), depth, colour, packed)
 
 
@@ -974,7 +981,7 @@ def _unfiltered(mask: Any, colours: bytes | None) -> bytes:
     plain = np.empty((rows.shape[0], 1 + rows.shape[1]), np.uint8)
     plain[:, 0] = 0
     plain[:, 1:] = rows
-    return _png(Size(*mask.shape), depth, colour if colours is None else 3, isal_zlib.compress(plain, 1), colours)
+    return _png(Size(*mask.shape), depth, colour if colours is None else 3, isal_zlib.compress(plain, _FLAT), colours)
 
 
 def _rows_of(pixels: Any) -> tuple[Any, int, int]:

@@ -257,18 +257,30 @@ class Store:
             self._journal = None
 
 
+def refuse_foreign(out: Path, raw: str, *, overwrite: bool) -> None:
+    """Raise LayoutError where `out` is a file, or a folder that threecad did not write, or wrote from another raw folder."""
+    home = out / HOME
+    if out.exists() and not out.is_dir():
+        raise LayoutError(f"{out} is a file; expected a folder to write the data set into")
+    if overwrite:
+        return
+    if out.is_dir() and not home.is_dir() and any(out.iterdir()):
+        raise LayoutError(f"{out}{os.sep} holds files that threecad did not write; choose another folder or pass --overwrite")
+    note = home / "raw"
+    begun = note.exists() and any((home / _name(journal)).exists() for journal in (True, False))
+    if begun and (before := note.read_text(encoding="utf-8").rstrip("\n")) != raw:
+        raise LayoutError(f"{out}{os.sep} was made from {before!r}, not {raw!r}; choose another folder or pass --overwrite")
+
+
 @contextmanager
 def hold(out: Path, raw: str, *, overwrite: bool) -> Iterator[Store]:
     """Lock an output folder for one run, made if missing. `raw` is the name of the raw folder it is made from.
 
-    Raises LayoutError where threecad did not write the folder, or wrote it from another raw folder, and BusyError where another
-    run holds it. `overwrite` allows both; files that threecad did not write stay where they are.
+    Raises LayoutError as `refuse_foreign` does, and BusyError where another run holds the folder. `overwrite` allows a folder of
+    others; files that threecad did not write stay where they are.
     """
+    refuse_foreign(out, raw, overwrite=overwrite)
     home = out / HOME
-    if out.exists() and not out.is_dir():
-        raise LayoutError(f"{out} is a file; expected a folder to write the data set into")
-    if not overwrite and out.is_dir() and not home.is_dir() and any(out.iterdir()):
-        raise LayoutError(f"{out}{os.sep} holds files that threecad did not write; choose another folder or pass --overwrite")
     home.mkdir(parents=True, exist_ok=True)
     lock = FileLock(home / "lock")
     try:
@@ -277,11 +289,8 @@ def hold(out: Path, raw: str, *, overwrite: bool) -> Iterator[Store]:
         raise BusyError(f"{out}{os.sep} is being written by another run; wait for it, or choose another folder") from None
     store = Store(out)
     try:
-        note = home / "raw"
-        before = note.read_text(encoding="utf-8").rstrip("\n") if note.exists() else raw
-        if before != raw and not overwrite:
-            raise LayoutError(f"{out}{os.sep} was made from {before!r}, not {raw!r}; choose another folder or pass --overwrite")
-        write_atomically(note, f"{raw}\n".encode())
+        refuse_foreign(out, raw, overwrite=overwrite)  # the run that held it may just have made it
+        write_atomically(home / "raw", f"{raw}\n".encode())
         yield store
     finally:
         store.close()
@@ -304,7 +313,8 @@ def same(path: Path, file: File, *, digest: bool) -> bool:
 def write_atomically(path: Path, data: bytes) -> None:
     """Write beside, flush to the disk, and move into place: a reader sees the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.new")
+    # A name may be as long as names can be; what stands for it is short.
+    beside = path.with_name(f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.new")
     with beside.open("wb") as file:
         file.write(data)
         file.flush()

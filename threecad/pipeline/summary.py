@@ -165,6 +165,7 @@ def checked_json(done: Check) -> dict[str, Any]:
             row.category: {key: value for key, value in row._asdict().items() if key != "category"} for row in done.rows
         },
         "findings": {code.value: dict(actions) for code, actions in sorted(_by_code(done).items())},
+        "fixed": None if done.fixed is None else str(done.fixed),
         "images": done.images,
         "out": None if done.out is None else str(done.out),
         "queued": done.queued,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -33,7 +33,9 @@ class Opened(Generic[Result]):
         self.left = len(self.pieces)
 
 
-def work(jobs: Iterable[Job], start: Callable[[Job], Opened[Result]], *, workers: int, budget: int = 1 << 62) -> Iterator[Result]:
+def work(
+    jobs: Iterable[Job], start: Callable[[Job], Opened[Result]], *, workers: int, budget: int = 1 << 62
+) -> Generator[Result, None, None]:
     """Yield the result of every job, in the order in which they finish.
 
     `start` runs on a worker thread and opens one image; its pieces then run on any of them. Another image is opened only
