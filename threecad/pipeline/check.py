@@ -171,12 +171,12 @@ class _Desk:
                     self._delete(json.loads(row))
         write_atomically(self.mark, b"")
 
-    def _delete(self, path: str) -> None:
-        target = self.folder / path
-        if target.resolve().is_relative_to(self.folder.resolve()):
-            target.unlink(missing_ok=True)
+    def _delete(self, path: object) -> None:
+        target = self.folder / str(path)
+        if target.is_file() and target.resolve().is_relative_to(self.folder.resolve()):
+            target.unlink()
             with suppress(OSError):  # until one holds something else
-                for folder in PurePosixPath(path).parents:
+                for folder in PurePosixPath(str(path)).parents:
                     if folder.name:
                         (self.folder / folder).rmdir()
 
