@@ -101,6 +101,7 @@ class Code(StrEnum):
     NOTHING_TO_TRAIN_ON = "TC305"
     MIXED_GROUP = "TC306"
     SPLIT_CONFLICT = "TC307"
+    NOT_SHOWN = "TC308"
     # Finished data sets
     MASK_MISSING = "TC401"
     MASK_ORPHAN = "TC402"
@@ -108,7 +109,7 @@ class Code(StrEnum):
 
 MEANING: dict[Code, str] = {
     Code.TOO_FEW_POINTS: "fewer than three distinct points",
-    Code.NOT_FINITE: "a coordinate is NaN or infinite",
+    Code.NOT_FINITE: "a coordinate is NaN, infinite or absurdly far away",
     Code.NO_AREA: "the outline encloses no area",
     Code.SELF_CROSSING: "self-crossing outline, readings agree",
     Code.READINGS_DISAGREE: "self-crossing outline, readings disagree (vertices probably swapped)",
@@ -151,6 +152,7 @@ MEANING: dict[Code, str] = {
     Code.LEAK: "the same source, group or place stands in two splits",
     Code.NOTHING_TO_TRAIN_ON: "a category without any training image",
     Code.MIXED_GROUP: "a group with good and defective images: all of it tests",
+    Code.NOT_SHOWN: "a defect that no defect tile shows",
     Code.SPLIT_CONFLICT: "bound together, but their folders name different splits",
     Code.MASK_MISSING: "a defective image without a mask",
     Code.MASK_ORPHAN: "a mask of no image",
@@ -295,6 +297,7 @@ class Sample:
     """One tile in the manifest. Paths are POSIX and relative to the data set; None where no file was written.
 
     `split` is None for a tile that no split uses; `labels` are the types it shows, sorted; `areas` the visible pixels of each.
+    `clean` marks a good tile of an image on which something is drawn elsewhere: good by the annotator's word alone.
     """
 
     id: str
@@ -311,3 +314,4 @@ class Sample:
     types: str | None
     ignore: str | None
     digest: str | None
+    clean: bool = False

@@ -145,5 +145,7 @@ class Writing(Section):
     """Folder of a tile of several types: `combined` (MVTec's word), that of the largest area, or all names joined with `+`."""
     mask_suffix: str = Field(default="_mask", pattern=r"^[A-Za-z0-9_-]{0,32}$")
     """Between a mask's stem and `.png`; empty for the loader of the paper's authors."""
+    previews: bool = False
+    """Whether each defect tile also comes as a picture of at most 512 px with its defects outlined, in `previews/`."""
     png: Literal["fast", "small"] = "fast"
     """Effort of the PNG encoder; the pixels are the same."""

@@ -122,16 +122,10 @@ class Measured:
 # ---------------------------------------------------------------- running
 
 
-def environment() -> dict[str, str]:
-    """The sides' own: compiled modules are kept, as in any installation, but not in the checkout."""
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return kept | {"PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir()) / "threecad-bench-compiled")}
-
-
 def script(arguments: list[Any]) -> str:
     """Run a script that is not measured; its last line."""
     command = [sys.executable, *map(str, arguments)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment())
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return done.stdout.strip().rpartition("\n")[2]
 
 
@@ -145,7 +139,7 @@ def measure(side: Side, number: int, raw: Path, work: Path) -> Measured:
     load = os.getloadavg()[0]
     began = time.perf_counter()
     with (work / "said").open("wb") as said, (work / "complained").open("wb") as complained:
-        child = subprocess.Popen(command, stdout=said, stderr=complained, env=environment())
+        child = subprocess.Popen(command, stdout=said, stderr=complained)
         most = Sampler(child.pid) if side.processes > 1 else None
         _, status, used = os.wait4(child.pid, 0)
     seconds = time.perf_counter() - began
@@ -262,17 +256,20 @@ class Results:
 
 
 def table(results: Results, sides: list[Side], of: Set) -> list[str]:
-    rows = [["side", "seconds", "images/s", "MP/s", "peak MB", "CPU ms/MP", "tiles", "MB out", "× SAHI"]]
+    rows = [["side", "seconds", "least", "images/s", "MP/s", "peak MB", "CPU ms/MP", "tiles", "MB out", "× SAHI"]]
     counts = {results.by_side[side.name][-1].tiles for side in sides if side.tiles}
     for side in sides:
         seconds, cpu = (results.median(side.name, what) for what in ("seconds", "cpu"))
         last = results.by_side[side.name][-1]
-        row = [side.title, f"{seconds:.2f}", f"{of.images / seconds:.2f}", f"{of.megapixels / seconds:.1f}"]
+        least = min(results.values(side.name, "seconds"))
+        row = [side.title, f"{seconds:.2f}", f"{least:.2f}", f"{of.images / seconds:.2f}", f"{of.megapixels / seconds:.1f}"]
         row += [f"{results.median(side.name, 'peak'):.0f}", f"{cpu * 1000 / of.megapixels:.1f}"]
         row += [f"{last.tiles}{'' if len(counts) == 1 else ' (!)'}", f"{last.tile_megabytes:.0f}"] if side.tiles else ["", ""]
         row += [f"{results.ratio('sahi', side.name):.1f}" if results.has("sahi") and side.tiles and not side.after else ""]
         rows.append(row)
     lines = columns(rows)
+    if any(each.inner["changed"] for side in sides if side.after for each in results.by_side[side.name]):
+        lines.append("The second run over unchanged input did not find everything done.")
     if len(counts) > 1:
         lines.append("(!) The sides wrote different numbers of tiles: their times do not compare as they stand.")
     return lines
@@ -399,7 +396,7 @@ def profile(chosen: argparse.Namespace, raw: Path, work: Path) -> dict[str, Any]
     shutil.rmtree(work / "profile", ignore_errors=True)
     command = [sys.executable, str(SCRIPTS / "stages.py"), str(raw), str(work / "profile"), "--functions", str(chosen.functions)]
     if chosen.functions:
-        subprocess.run(command, check=True, env=environment())
+        subprocess.run(command, check=True)
     return {"runs": runs}
 
 
@@ -461,7 +458,7 @@ def main() -> None:
     parser.add_argument("--sides", default="", help=f"only these, by comma: {', '.join(side.name for side in SIDES)}")
     parser.add_argument("--functions", type=int, default=25, help="with --profile: so many functions under cProfile")
     parser.add_argument("--data", type=Path, help="folder for the photographs and the output (default: a temporary one)")
-    parser.add_argument("--keep", action="store_true", help="keep the photographs for the next run")
+    parser.add_argument("--keep", action="store_true", help="keep the photographs there for the next run")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every measurement there")
     chosen = parser.parse_args()
     chosen.polygons = tuple(chosen.polygons)
@@ -477,6 +474,9 @@ def main() -> None:
     data.mkdir(parents=True, exist_ok=True)
     before = {path.name for path in data.iterdir()}
     work = Path(tempfile.mkdtemp(prefix="work-", dir=data))
+    # The sides keep what Python compiles, as in any installation, but not in the checkout.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(data.resolve() / "compiled")
     report: dict[str, Any] = {"machine": found, "photographs": asdict(of), "rounds": chosen.rounds, "arguments": sys.argv[1:]}
     try:
         if chosen.growth:

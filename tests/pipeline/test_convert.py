@@ -284,6 +284,52 @@ def test_equal_files_stay_in_one_split(raw: Path, out: Path) -> None:
     assert codes(out)[Code.EXACT_DUPLICATE] == 6
 
 
+def test_a_copy_of_a_defective_image_is_not_good(raw: Path, out: Path) -> None:
+    """Its tiles are kept out of sight, and come to light when the contradiction is gone, without being encoded again."""
+    (raw / "cover/good/copy.png").write_bytes((raw / "cover/d0.png").read_bytes())
+    convert(raw, out, SMALL)
+    assert {row.split for row in read_samples(out / "samples.jsonl") if row.source == "cover/good/copy.png"} == {None}
+    assert not list(out.glob("cover/*/good/copy*"))
+    for path in raw.glob("cover/d0.*"):
+        path.unlink()
+    assert convert(raw, out, SMALL).converted == 0
+    assert list(out.glob("cover/*/good/copy*"))
+    subprocess.run(["sha256sum", "--check", "--quiet", "--strict", "SHA256SUMS"], cwd=out, check=True)
+
+
+def test_an_empty_annotation_of_another_size_makes_nothing_good(raw: Path, out: Path) -> None:
+    put(raw, "cover/empty.png", photograph(70), [], imageWidth=999, imageHeight=999)
+    convert(raw, out, SMALL)
+    assert codes(out)[Code.SIZE_MISMATCH] == 1
+    assert {row.state for row in read_samples(out / "samples.jsonl") if row.source == "cover/empty.png"} == {State.POISONED}
+
+
+def test_a_defect_that_no_tile_shows_is_told(out: Path, tmp_path: Path) -> None:
+    put(tmp_path / "part", "a.png", photograph(1, 100, 200), [square("dent", 194, 50, 5)])
+    convert(tmp_path / "part", out, override(SMALL, {"tiling.edge": "remainder", "tiling.overlap_ratio": 0.0}))
+    told = [finding.detail for finding in read_findings(out / "findings.jsonl") if finding.code is Code.NOT_SHOWN]
+    assert told == ["in no tile at all"]
+
+
+def test_a_clean_tile_of_a_defective_image_is_marked(raw: Path, out: Path) -> None:
+    convert(raw, out, override(SMALL, {"tiling.clean": "test"}))
+    marked = {(row.split, "good/" in row.source) for row in read_samples(out / "samples.jsonl") if row.clean}
+    assert marked == {(Split.TEST, False)}
+
+
+def test_previews_outline_what_defect_tiles_show(raw: Path, out: Path) -> None:
+    convert(raw, out, override(SMALL, {"write.previews": True}))
+    rows = [row for row in read_samples(out / "samples.jsonl") if row.state is State.DEFECT]
+    assert rows
+    for row in rows:
+        picture = cv2.imread(str(out / "previews" / row.category / f"{row.id}.png"))
+        assert picture.shape == (row.window.size.height, row.window.size.width, 3)
+        assert (picture == (255, 0, 255)).all(axis=2).any()
+    assert len(list((out / "previews").rglob("*.png"))) == len(rows)
+    convert(raw, out, SMALL)
+    assert not (out / "previews").exists()
+
+
 def test_coco_boxes_and_areas_are_those_of_the_masks(raw: Path, out: Path) -> None:
     convert(raw, out, SMALL)
     coco = json.loads((out / "coco/test.json").read_text())

@@ -56,7 +56,7 @@ class Category(_Part):
     folder: str
     """Its folder, relative to the data set."""
     sources: int
-    """Images that were read, good and defective."""
+    """Images that were found, those that could not be read among them."""
     good: int
     """Sources without any shape."""
     defective: int

@@ -836,7 +836,7 @@ def _with_directory(data: memoryview, dialect: _Dialect, tags: dict[int, tuple[i
     beyond = start + struct.calcsize("=" + counter) + len(tags) * (12 + 8 * dialect.big) + inline
     entries, values = b"", b""
     for tag, numbers in sorted(tags.items()):
-        kind = 7 if tag == 347 else 3 if max(numbers, default=0) < 65536 else 4 if max(numbers) < 2**32 else 16
+        kind = 7 if tag == 347 and max(numbers) < 256 else 3 if max(numbers) < 65536 else 4 if max(numbers) < 2**32 else 16
         value = struct.pack(f"{order}{len(numbers)}{_FORMATS[kind]}", *numbers)
         entries += struct.pack(f"{order}HH{pointer}", tag, kind, len(numbers))
         if len(value) <= inline:

@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from posixpath import basename, dirname, normpath, splitext
@@ -53,13 +53,15 @@ class Found:
     `sources` stand in the order of their ids, `findings` in that of the files they are about. `peeks` tells, under its path,
     what each labelme file is about; a file that cannot be read has none. `second` lists, under a source's id, the further
     annotations of its image: their shapes are to be queued. A source whose image is None is embedded in its annotation where
-    `peeks[annotation].embedded`; otherwise the image is missing.
+    `peeks[annotation].embedded`; otherwise the image is missing. `categories` tells that of every image, of those left out
+    too, and of every annotation that counts.
     """
 
     sources: tuple[Source, ...]
     findings: tuple[Finding, ...]
     peeks: Mapping[str, Peek]
     second: Mapping[str, tuple[str, ...]]
+    categories: Mapping[str, str] = field(default_factory=dict)
 
 
 def find(root: Path, settings: Reading, peek: Callable[[Path, str], Peek] | None = None) -> Found:
@@ -168,6 +170,7 @@ def find(root: Path, settings: Reading, peek: Callable[[Path, str], Peek] | None
         findings=tuple(sorted(findings, key=lambda finding: (finding.source, finding.code, finding.detail))),
         peeks=peeks,
         second=second,
+        categories=categories | {other: categories[identity] for identity, others in second.items() for other in others},
     )
 
 

@@ -88,8 +88,9 @@ def regions(
     for number, (shape, area) in enumerate(zip(shapes, areas, strict=True)):
         label = type_of(shape.label)
         if label is None:
-            detail = f"label {shape.label[:80]!r} is not in the table" if shape.label.strip() else "the label is empty"
-            flaws[number].append(_Flaw(Code.UNKNOWN_LABEL, Action.QUEUED, detail, _first(shape.points)))
+            if shape.fault is None:  # else that has been said
+                detail = f"label {shape.label[:80]!r} is not in the table" if shape.label.strip() else "the label is empty"
+                flaws[number].append(_Flaw(Code.UNKNOWN_LABEL, Action.QUEUED, detail, _first(shape.points)))
         elif area is not None:
             if label in (IGNORE, BACKGROUND):
                 code = Code.IGNORE_AREA if label == IGNORE else Code.BACKGROUND_AREA

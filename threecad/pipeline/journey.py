@@ -71,10 +71,13 @@ def plan(annotation: Annotation, size: Size, category: str, pipeline: Pipeline, 
         findings.append(
             Finding(Code.TILE_TOO_SMALL, Action.DROPPED, annotation.source, None, f"{narrow} of {narrow + len(windows)} windows")
         )
-    suspects: list[tiling.Extent | None] = [None] if poisoned or (elsewhere and annotation.shapes) else []
+    if elsewhere and not annotation.shapes:  # as little to be trusted as a shape: it may belong to another image
+        findings.append(_elsewhere(annotation, None, size))
+    suspects: list[tiling.Extent | None] = [None] if poisoned or elsewhere else []
     suspects += [tiling.extent(annotation.shapes[index]) for index, action in outcomes.items() if action is Action.QUEUED]
     judged = tiling.judge(spans, regions, windows, size, suspects, pipeline.tiling)
     tiles = [(window, state, defects) for window, (state, defects) in zip(windows, judged, strict=True)]
+    findings += _not_shown(regions, tiles, annotation.source)
     pixels = np.bincount(spans.region, spans.stop - spans.start, len(regions)).astype(int).tolist()
     return Plan(regions, spans, tiles, findings, Counter(outcomes.values()), pixels, narrow)
 
@@ -103,11 +106,26 @@ def _segment(spans: raster.Spans, number: int, defect: Defect, window: Window) -
     return coco.segment(bitmap, left, top, window.size)
 
 
-def _elsewhere(annotation: Annotation, index: int, size: Size) -> Finding:
+def _elsewhere(annotation: Annotation, index: int | None, size: Size) -> Finding:
     stated = annotation.size
     assert stated is not None
     detail = f"drawn on {stated.height} × {stated.width}, the image has {size.height} × {size.width} (height × width)"
     return Finding(Code.SIZE_MISMATCH, Action.QUEUED, annotation.source, index, detail)
+
+
+def _not_shown(regions: list[Region], tiles: list[tuple[Window, State, tuple[Defect, ...]]], source: str) -> list[Finding]:
+    """A finding for each defect that is in no defect tile: it is in the lists and counts, but nobody will be tested on it."""
+    seen: dict[str, set[State]] = {}
+    for _, state, defects in tiles:
+        for defect in defects:
+            seen.setdefault(defect.uid, set()).add(state)
+    found = []
+    for region in regions:
+        states = seen.get(region.uid, set())
+        if not region.ignore and State.DEFECT not in states:
+            where = f"only in tiles that are {' or '.join(sorted(states))}" if states else "in no tile at all"
+            found.append(Finding(Code.NOT_SHOWN, Action.KEPT, source, region.shapes[0], where, _inside(region)))
+    return found
 
 
 def _inside(region: Region) -> tuple[float, float]:

@@ -35,26 +35,33 @@ from threecad.pipeline import config
 from threecad.pipeline.config import Pipeline
 from threecad.pipeline.record import File, Outline, Record, used
 from threecad.pipeline.sources import Known
-from threecad.pipeline.store import Store, same, write_atomically
+from threecad.pipeline.store import HOME, Store, same, write_atomically
 
 UNUSED = "unused"
+UNUSED_FILES = f"{HOME}/unused"
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where everything goes: the split of each source, its group, and the folders of categories and types."""
+    """Where everything goes: the split of each source, its group, and the folders of categories and types.
+
+    `doubted` are sources that are called good while the same photograph lies elsewhere with a defect drawn on it: not used.
+    """
 
     splits: Mapping[str, Split]
     groups: Mapping[str, str]
     folders: Mapping[str, str]
     types: Mapping[str, Mapping[str, str]]
+    doubted: frozenset[str]
     settings: Pipeline
 
     def sample(self, record: Record, number: int) -> Sample:
         """The manifest's row of one tile, with the paths its files shall have."""
         piece = record.tiles[number]
         source = record.source
-        split = used(piece, record, self.splits[source.id], self.settings.tiling.clean) if record.size else None
+        split = None
+        if record.size is not None and source.id not in self.doubted:
+            split = used(piece, record, self.splits[source.id], self.settings.tiling.clean)
         areas: Counter[str] = Counter()
         for defect in piece.defects:
             areas[defect.label] += defect.area
@@ -80,16 +87,20 @@ class Placement:
             areas=tuple(areas[kind] for kind in kinds),
             defects=piece.defects,
             digest=piece.files["image"].sha256 if split is not None else None,
+            clean=piece.state is State.GOOD and not record.trainable,
             **paths,
         )
 
     def places(self, record: Record) -> dict[tuple[int, str], str]:
-        """Where the files of a source shall be: (number of the tile, role) → path."""
+        """Where the files of a source shall be: (number of the tile, role) → path. What no split uses is kept out of sight."""
         found = {}
         for number, piece in enumerate(record.tiles):
             if piece.files:
                 sample = self.sample(record, number)
-                found.update({(number, role): path for role in piece.files if (path := getattr(sample, role)) is not None})
+                folder = self.folders[record.source.category]
+                for role in piece.files:
+                    path = f"previews/{folder}/{sample.id}.png" if role == "preview" else getattr(sample, role)
+                    found[number, role] = path if sample.split is not None else f"{UNUSED_FILES}/{sample.id}-{role}.png"
         return found
 
 
@@ -136,7 +147,7 @@ def publish(
                 sample = placement.sample(record, number)
                 samples.write(line(row_of(sample)))
                 tally.tile(sample)
-                for file in piece.files.values():
+                for file in piece.files.values() if sample.split is not None else ():
                     sums.write(f"{file.sha256}  {file.path}\n".encode())
                     outputs += 1
             sources.write(line(_source(record, placement)))
@@ -151,7 +162,7 @@ def publish(
     with _sheet(store, "findings.jsonl", digests) as sheet:
         for finding in findings:
             sheet.write(line(row_of(finding)))
-            tally.finding(finding, known)
+            tally.finding(finding, found.categories)
     digests["relabel.csv"] = store.write("relabel.csv", queue.table(findings).encode())
     digests["pipeline.toml"] = store.write("pipeline.toml", config.dump(settings).encode())
     names = {category: list(indices) for category, indices in types.items()}
@@ -196,7 +207,21 @@ def _assign(
     findings += copies + more + similar_labels(found, settings)
     folders = layout.folders(types, layout.RESERVED_CATEGORIES)
     kinds = {category: layout.folders(names, layout.RESERVED_TYPES) for category, names in types.items()}
-    return Placement(splits, splitting.units(candidates, bound), folders, kinds, settings), findings
+    doubted, doubts = _doubted(candidates, digests)
+    placement = Placement(splits, splitting.units(candidates, bound), folders, kinds, doubted, settings)
+    return placement, findings + doubts
+
+
+def _doubted(candidates: Iterable[splitting.Candidate], digests: Mapping[str, str]) -> tuple[frozenset[str], list[Finding]]:
+    """Sources called good whose very bytes lie elsewhere with something drawn on them: one of the two is wrong."""
+    drawn = {digests[candidate.id]: candidate.id for candidate in candidates if not candidate.trainable}
+    doubted = [candidate.id for candidate in candidates if candidate.trainable and digests[candidate.id] in drawn]
+    return frozenset(doubted), [
+        Finding(
+            Code.EXACT_DUPLICATE, Action.QUEUED, id_, None, f"called good, but {drawn[digests[id_]]} is the same image and is not"
+        )
+        for id_ in doubted
+    ]
 
 
 def similar_labels(found: Found, settings: Pipeline) -> list[Finding]:
@@ -224,11 +249,9 @@ class _Tally:
         self._shapes: defaultdict[str, Counter[Action]] = defaultdict(Counter)
         self._codes: defaultdict[str, Counter[Code]] = defaultdict(Counter)
         self._actions: defaultdict[Code, Counter[Action]] = defaultdict(Counter)
-        self._category: dict[str, str] = {}
 
     def source(self, record: Record) -> None:
         category = record.source.category
-        self._category[record.source.id] = category
         self._sources[category, "good" if record.trainable else "defective"] += record.size is not None
         self._sources[category, "all"] += 1
         self._shapes[category].update(record.shapes)
@@ -237,10 +260,10 @@ class _Tally:
         split = UNUSED if sample.split is None else sample.split.value
         self._tiles[sample.category][split, sample.state] += 1
 
-    def finding(self, finding: Finding, known: Mapping[str, Known]) -> None:
+    def finding(self, finding: Finding, categories: Mapping[str, str]) -> None:
         self._actions[finding.code][finding.action] += 1
-        category = self._category.get(finding.source)
-        if category is not None:
+        category = categories.get(finding.source, finding.source)
+        if category in self.types:
             self._codes[category][finding.code] += 1
 
     def findings(self) -> dict[Code, dict[Action, int]]:

@@ -16,7 +16,7 @@ from threecad.domain import Action, Defect, Finding, Size, Source, Split, State,
 from threecad.formats.labelme import Peek
 from threecad.pipeline.config import Pipeline, table
 
-ROLES = ("image", "mask", "types", "ignore")
+ROLES = ("image", "mask", "types", "ignore", "preview")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +112,7 @@ def key_of(source: Source, inputs: Mapping[str, str], types: Iterable[tuple[str,
         "raster": pipeline.raster.model_dump(),
         "tiling": pipeline.tiling.model_dump(),
         "png": pipeline.write.png,
+        "previews": pipeline.write.previews,
     }
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
 

@@ -15,7 +15,7 @@ from threecad.curation import duplicates, splitting
 from threecad.domain import Action, Annotation, Code, Finding, Size, Source, State
 from threecad.errors import LayoutError, ReadError
 from threecad.formats import coco, images, labelme, raw
-from threecad.imaging import polygons, tiling
+from threecad.imaging import drawing, polygons, tiling
 from threecad.pipeline import config, journey, threads
 from threecad.pipeline.config import Pipeline
 from threecad.pipeline.record import File, Outline, Piece, Record, key_of, remembered
@@ -168,7 +168,8 @@ class Task:
             record = replace(base, findings=tuple(findings))
             return threads.Opened([], lambda: (record, True))
 
-        trainable = source.good and not annotation.shapes and not seconds
+        doubtful = any(finding.action is Action.QUEUED for finding in findings)
+        trainable = source.good and not annotation.shapes and not doubtful
         names = self.types.get(source.category, {})
         clean = trainable or self.settings.tiling.clean == "test"
         canvas = journey.canvas(made, source.id, picture.pixels, names)
@@ -184,6 +185,8 @@ class Task:
                 files["mask"] = images.encode_mask(tile.mask)
                 files["types"] = images.encode_mask(tile.types)
                 segments[number] = journey.segmentations(made, number)
+                if self.settings.write.previews:
+                    files["preview"] = images.encode_png(drawing.preview(tile), effort)
             if tile.ignore is not None and tile.ignore.any():
                 files["ignore"] = images.encode_mask(tile.ignore)
             stored[number] = {role: store.stage(key, number, role, png) for role, png in files.items()}

@@ -6,6 +6,7 @@
         state.jsonl     a Record a line, sorted by source: the data set as it stands
         journal.jsonl   Records finished since, appended one by one
         staging/        their files, encoded but not yet in place
+        unused/         files that no split uses as things stand
         moves.jsonl     [to, from] of every move a publication under way makes, and [null, path] of what it deletes
         finished        digest of everything the data set was made from; written last
 
@@ -143,7 +144,7 @@ class Store:
                         file.write(_row(target, self._origin(found, number, role, kept)))
             file.flush()
             os.fsync(file.fileno())
-        stale = {path for move in self._moves() for path in move if path and not path.startswith(HOME)}
+        stale = {path for move in self._moves() for path in move if path and not path.startswith(f"{HOME}/staging/")}
 
         fresh = self.home / "state.jsonl.new"
         made: set[Path] = set()

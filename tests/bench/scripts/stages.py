@@ -85,6 +85,7 @@ def watch(stages: Stages) -> None:
     """Wrap the functions of all stages. A name that has moved is an AttributeError here."""
     from threecad.curation import duplicates, splitting
     from threecad.formats import coco, images, labelme, raw
+    from threecad.imaging import tiling
     from threecad.pipeline import convert, journey, record, sources, store
 
     images.isal_zlib = Proxy(images.isal_zlib, stages, {"compress": lambda: stages.within().partition(":")[0] + ": deflate"})
@@ -95,7 +96,7 @@ def watch(stages: Stages) -> None:
         (labelme, "parse", "parse JSON"),
         (labelme, "peek", "find files, peek at JSON"),
         (journey, "plan", "repair, spans, verdicts"),
-        (journey, "canvas", "paint masks"),
+        (tiling, "cut", "cut tiles, paint masks"),
         (images, "encode_png", "encode tiles: filter, join"),
         (images, "encode_mask", "encode masks: the rest"),
         (journey, "segmentations", "COCO segments"),
