@@ -37,6 +37,15 @@ def segment(bitmap: NDArray[np.bool_], left: int, top: int, size: Size) -> Segme
     return {"counts": mask.encode(whole)["counts"].decode(), "size": [size.height, size.width]}
 
 
+def text(segmentation: Segmentation) -> str:
+    """The segmentation as JSON: what `write` takes, so that long outlines are kept and written without being parsed.
+
+    >>> text([[0, 0, 1, 0, 1, 1, 0, 1]])
+    '[[0,0,1,0,1,1,0,1]]'
+    """
+    return _encode(segmentation)
+
+
 def _outlines(bitmap: NDArray[np.bool_], left: int, top: int) -> list[list[int]] | None:
     """The boundary of the set pixels as closed rectilinear polygons clockwise (y down), or None where one runs round a hole.
 
@@ -88,13 +97,13 @@ def _outlines(bitmap: NDArray[np.bool_], left: int, top: int) -> list[list[int]]
 
 def write(
     file: IO[bytes],
-    rows: Callable[[], Iterable[tuple[Sample, Sequence[Segmentation]]]],
+    rows: Callable[[], Iterable[tuple[Sample, Sequence[str]]]],
     types: Mapping[str, Sequence[str]],
     description: str = "",
 ) -> None:
     """Write the COCO JSON of the samples that have an image; memory stays flat, so `rows` is called twice.
 
-    Each call of `rows` gives the same samples in the same order, each with one segmentation (from `segment`) a defect. `types`
+    Each call of `rows` gives the same samples in the same order, each with one `text` of a segmentation a defect. `types`
     lists every category's defect types; a COCO category is one type of one category, the latter being its supercategory.
     Images and annotations are numbered from 1. `file_name` is relative to the data set. Extra keys: `source_id`, `tile_xyxy`
     (the window in the source image, half-open), `split` and `state` of an image, `defect_uid` of an annotation.
@@ -102,7 +111,7 @@ def write(
     pairs = [(category, name) for category in sorted(types) for name in sorted(types[category])]
     numbers = {pair: number for number, pair in enumerate(pairs, 1)}
     file.write(b'{"annotations":[')
-    _list(file, (_dump(row) for row in _annotations(rows(), numbers)))
+    _list(file, _annotations(rows(), numbers))
     file.write(b'],\n"categories":[')
     _list(file, (_dump({"id": numbers[pair], "name": pair[1], "supercategory": pair[0]}) for pair in pairs))
     file.write(b'],\n"images":[')
@@ -110,18 +119,16 @@ def write(
     file.write(b'],\n"info":' + _dump({"description": description}) + b',\n"licenses":[]}\n')
 
 
-def _shown(rows: Iterable[tuple[Sample, Sequence[Segmentation]]]) -> Iterable[tuple[Sample, Sequence[Segmentation]]]:
+def _shown(rows: Iterable[tuple[Sample, Sequence[str]]]) -> Iterable[tuple[Sample, Sequence[str]]]:
     return (row for row in rows if row[0].image is not None)
 
 
-def _annotations(
-    rows: Iterable[tuple[Sample, Sequence[Segmentation]]], numbers: Mapping[tuple[str, str], int]
-) -> Iterable[dict[str, Any]]:
+def _annotations(rows: Iterable[tuple[Sample, Sequence[str]]], numbers: Mapping[tuple[str, str], int]) -> Iterable[bytes]:
     number = 0
     for image, (sample, segmentations) in enumerate(_shown(rows), 1):
         for defect, segmentation in zip(sample.defects, segmentations, strict=True):
             number += 1
-            yield {
+            row = {
                 "area": defect.area,
                 "bbox": list(defect.bbox),
                 "category_id": numbers[sample.category, defect.label],
@@ -129,8 +136,8 @@ def _annotations(
                 "id": number,
                 "image_id": image,
                 "iscrowd": 0,
-                "segmentation": segmentation,
             }
+            yield _dump(row)[:-1] + b',"segmentation":' + segmentation.encode() + b"}"
 
 
 def _image(number: int, sample: Sample) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -48,9 +49,15 @@ def stem(source_id: str, window: Window) -> str:
     >>> stem("camera/Gehäuse 07 (neu).bmp", Window(820, 0, Size(1024, 1024)))
     'Gehause_07_neu-8ffa1453428c-000820-000000'
     """
+    return f"{_title(source_id)}-{_digits(window.top)}-{_digits(window.left)}"
+
+
+@lru_cache(maxsize=256)
+def _title(source_id: str) -> str:
+    """Slug and hash, which all tiles of a source share."""
     ascii_name = unicodedata.normalize("NFKD", PurePosixPath(source_id).stem).encode("ascii", "ignore").decode()
     slug = re.sub(r"[^A-Za-z0-9]+", "_", ascii_name).strip("_")[:_LONGEST_SLUG].rstrip("_") or "tile"
-    return f"{slug}-{_hash(source_id, 12)}-{_digits(window.top)}-{_digits(window.left)}"
+    return f"{slug}-{_hash(source_id, 12)}"
 
 
 def _digits(pixels: int) -> str:

@@ -89,21 +89,21 @@ def canvas(plan: Plan, source: str, pixels: NDArray[Any], types: Mapping[str, in
     return tiling.Canvas(source, pixels, plan.spans, inks, depth)
 
 
-def segmentations(plan: Plan, number: int) -> tuple[coco.Segmentation, ...]:
-    """The visible part of every defect of tile `number`, as COCO writes it."""
+def segmentations(plan: Plan, number: int) -> tuple[str, ...]:
+    """The visible part of every defect of tile `number`, as the JSON text that COCO takes."""
     window, _, defects = plan.tiles[number]
     numbers = {region.uid: index for index, region in enumerate(plan.regions)}
     return tuple(_segment(plan.spans, numbers[defect.uid], defect, window) for defect in defects)
 
 
-def _segment(spans: raster.Spans, number: int, defect: Defect, window: Window) -> coco.Segmentation:
+def _segment(spans: raster.Spans, number: int, defect: Defect, window: Window) -> str:
     left, top, width, height = defect.bbox
     own = slice(*np.searchsorted(spans.region, [number, number + 1]))
     row, start, stop = spans.row[own], spans.start[own], spans.stop[own]
     box = Window(window.top + top, window.left + left, Size(height, width))
     part = raster.crop(raster.Spans(np.zeros_like(row), row, start, stop), box)
     bitmap = raster.paint(part, box.size, [1]).astype(bool)
-    return coco.segment(bitmap, left, top, window.size)
+    return coco.text(coco.segment(bitmap, left, top, window.size))
 
 
 def _elsewhere(annotation: Annotation, index: int | None, size: Size) -> Finding:

@@ -142,7 +142,7 @@ def publish(
         for record in store.publish(ids, placement.places):
             findings += record.findings
             for outline in record.regions:
-                regions.write(line(_region(record.source, outline)))
+                regions.write(_region(record.source, outline))
             for number, piece in enumerate(record.tiles):
                 sample = placement.sample(record, number)
                 samples.write(line(row_of(sample)))
@@ -319,9 +319,7 @@ def _sheet(store: Store, path: str, digests: dict[str, str]) -> Iterator[Any]:
     digests[path] = sheet.close()
 
 
-def _annotated(
-    store: Store, ids: Iterable[str], placement: Placement, split: Split
-) -> Iterator[tuple[Sample, tuple[coco.Segmentation, ...]]]:
+def _annotated(store: Store, ids: Iterable[str], placement: Placement, split: Split) -> Iterator[tuple[Sample, tuple[str, ...]]]:
     for id_ in ids:
         if placement.splits.get(id_) is split:
             record = store.record(id_)
@@ -331,11 +329,10 @@ def _annotated(
                     yield sample, piece.segmentations
 
 
-def _region(source: Source, outline: Outline) -> dict[str, Any]:
-    return {
-        "area": outline.area,
-        "category": source.category,
-        "geometry": outline.geometry,
+def _region(source: Source, outline: Outline) -> bytes:
+    """One line of regions.jsonl, keys sorted; the geometry is text already."""
+    before = line({"area": outline.area, "category": source.category})
+    after = {
         "ignore": outline.ignore,
         "label": outline.label,
         "pixels": outline.pixels,
@@ -343,6 +340,7 @@ def _region(source: Source, outline: Outline) -> dict[str, Any]:
         "source": source.id,
         "uid": outline.uid,
     }
+    return before[:-2] + b',"geometry":' + outline.geometry.encode() + b"," + line(after)[1:]
 
 
 def _source(record: Record, placement: Placement) -> dict[str, Any]:

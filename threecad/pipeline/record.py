@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -31,19 +30,20 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One window of the source. `segmentations` go with `defects`, in COCO's form; `files` is empty for a tile nobody uses."""
+    """One window of the source. `segmentations` go with `defects`, each the JSON text that COCO takes; `files` is empty for a
+    tile nobody uses."""
 
     window: Window
     state: State
     defects: tuple[Defect, ...]
-    segmentations: tuple[Any, ...]
+    segmentations: tuple[str, ...]
     files: dict[str, File]
 
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """One region as regions.jsonl tells it: `geometry` is GeoJSON's in the source's frame, `area` in square pixels,
-    `pixels` those it owns."""
+    """One region as regions.jsonl tells it: `geometry` is GeoJSON text in the source's frame, `area` in square
+    pixels, `pixels` those it owns."""
 
     uid: str
     label: str
@@ -51,7 +51,7 @@ class Outline:
     ignore: bool
     area: float
     pixels: int
-    geometry: dict[str, Any]
+    geometry: str
 
 
 @dataclass(frozen=True, slots=True)

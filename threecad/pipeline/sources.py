@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import time
 from collections import Counter
@@ -14,7 +15,7 @@ from pathlib import Path
 from threecad.curation import duplicates, splitting
 from threecad.domain import Action, Annotation, Code, Finding, Size, Source, State
 from threecad.errors import LayoutError, ReadError
-from threecad.formats import coco, images, labelme, raw
+from threecad.formats import images, labelme, raw
 from threecad.imaging import drawing, polygons, tiling
 from threecad.pipeline import config, journey, threads
 from threecad.pipeline.config import Pipeline
@@ -174,7 +175,7 @@ class Task:
         clean = trainable or self.settings.tiling.clean == "test"
         canvas = journey.canvas(made, source.id, picture.pixels, names)
         stored: dict[int, dict[str, File]] = {}
-        segments: dict[int, tuple[coco.Segmentation, ...]] = {}
+        segments: dict[int, tuple[str, ...]] = {}
 
         def encode(number: int) -> None:
             window, state, defects = made.tiles[number]
@@ -363,7 +364,7 @@ def _outline(made: journey.Plan, number: int) -> Outline:
         ignore=region.ignore,
         area=float(region.geometry.area),
         pixels=made.pixels[number],
-        geometry=region.geometry.__geo_interface__,
+        geometry=json.dumps(region.geometry.__geo_interface__, separators=(",", ":"), sort_keys=True),
     )
 
 

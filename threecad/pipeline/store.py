@@ -69,20 +69,19 @@ class Store:
         still knows which files of the data set are ours.
         """
         self._moved = {move[1]: move[0] for move in self._moves() if move[0] and move[1]}
-        for id_, line in self._scan(journal=False):
-            self._published[id_] = self._lines[id_] = line
-        for id_, line in self._scan(journal=True):
-            self._lines[id_] = line
-        if forget:
-            self._lines.clear()
-        for id_ in list(self._lines):
-            found = self.record(id_)
-            if all(self._holds(found, number, role, file) for number, role, file in found.files()):
+        later = {found.source.id: line for found, line in self._scan(journal=True)}
+        for found, line in self._scan(journal=False):
+            self._published[found.source.id] = line
+            if found.source.id not in later and not forget and self._whole_in(found):
+                self._lines[found.source.id] = line
                 yield found
-            else:
-                del self._lines[id_]
+        for id_, line in later.items() if not forget else ():
+            found = self._read(line)
+            if self._whole_in(found):
+                self._lines[id_] = line
+                yield found
 
-    def _scan(self, *, journal: bool) -> Iterator[tuple[str, _Line]]:
+    def _scan(self, *, journal: bool) -> Iterator[tuple[Record, _Line]]:
         path = self.home / _name(journal)
         if not path.exists():
             return
@@ -92,7 +91,7 @@ class Store:
                 if not line.endswith(b"\n"):
                     break  # torn
                 with suppress(ValueError):  # of an earlier version, or damaged: that source is done again
-                    yield records.loads(line).source.id, _Line(journal, offset, len(line))
+                    yield records.loads(line), _Line(journal, offset, len(line))
                 offset += len(line)
         if journal:
             self._whole = offset
@@ -213,6 +212,9 @@ class Store:
 
     def _holds(self, found: Record, number: int, role: str, file: File) -> bool:
         return same(self._present(self._origin(found, number, role, file)), file, digest=file.path is None)
+
+    def _whole_in(self, found: Record) -> bool:
+        return all(self._holds(found, number, role, file) for number, role, file in found.files())
 
     def _move(self, found: Record, number: int, role: str, kept: File, target: str, made: set[Path]) -> None:
         goal = self.out / target
