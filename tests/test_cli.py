@@ -269,7 +269,7 @@ class TestFlags:
             run("check", part, "--pipeline", "mine.toml", "--category", "x", "--unannotated", "good", "--json").stdout
         )
         assert list(found["categories"]) == ["x"]
-        assert found["findings"]["TC115"] == {"queued": 2}  # no dent in the table
+        assert found["findings"]["TC115"] == {"queued": {"x": 2}}  # no dent in the table
         assert "TC201" not in found["findings"]
         assert found["categories"]["x"]["images"] == 5
 
@@ -314,7 +314,7 @@ class TestJson:
             "part": {"images": 5, "shapes": 3, "kept": 2, "repaired": 0, "queued": 1, "dropped": 0},
         }
         assert (found["out"], found["fixed"]) == ("threecad-check", "fixed")
-        assert (found["queued"], found["relabel_files"], found["findings"]["TC105"]) == (True, 1, {"queued": 1})
+        assert (found["queued"], found["relabel_files"], found["findings"]["TC105"]) == (True, 1, {"queued": {"part": 1}})
 
     def test_a_mistake_leaves_standard_output_empty(self, home: Path) -> None:
         code, out, err = finished("convert", "nowhere", "out", "--json")

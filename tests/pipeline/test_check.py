@@ -85,6 +85,16 @@ PIPELINES = {
 }
 
 
+def test_a_relabelled_file_copied_back_finds_its_image_without_a_word(tmp_path: Path) -> None:
+    raw = tmp_path / "line7"
+    put(raw, "part/a.png", photograph(1), [BOW_TIE])
+    check(raw, SMALL, out=tmp_path / "findings")
+    file = json.loads((tmp_path / "findings/relabel/part/a.json").read_text())
+    file["shapes"] = [square("dent", 30, 30, 20)]
+    (raw / "part/a.json").write_text(json.dumps(file))
+    assert not {each.code for each in check(raw, SMALL).findings} & {Code.PATH_OUTSIDE, Code.IMAGE_BY_NAME}
+
+
 class TestFindings:
     @pytest.mark.parametrize("name", PIPELINES)
     def test_they_are_those_of_a_conversion(self, raw: Path, out: Path, tmp_path: Path, name: str) -> None:

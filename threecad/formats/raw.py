@@ -104,7 +104,7 @@ def find(root: Path, settings: Reading, peek: Callable[[Path, str], Peek] | None
 
     images = [path for path in tree.images if _lies_in(path, places.images)]
     annotations = sorted([*peeks, *unreadable])
-    shelf = _Shelf(images, annotations, places if settings.images is not None else None)
+    shelf = _Shelf(images, annotations, places if settings.images is not None else None, places.title)
     matches = _matches(shelf, annotations, peeks, places)
     claims = _claims(matches)
     ids = [*images, *(path for path, match in matches.items() if match.image is None)]
@@ -309,8 +309,9 @@ class _Match:
 class _Shelf:
     """The images of a raw folder by path, by name and by stem. Case and Unicode form count only where they tell two apart."""
 
-    def __init__(self, images: Sequence[str], annotations: Iterable[str], chosen: _Places | None) -> None:
+    def __init__(self, images: Sequence[str], annotations: Iterable[str], chosen: _Places | None, title: str) -> None:
         self.images = images
+        self._title = title
         self._chosen = chosen
         self._paths = _grouped(images, _folded)
         self._stems = _grouped(images, lambda path: _folded(splitext(path)[0]))
@@ -354,7 +355,7 @@ class _Shelf:
         folder, stem = dirname(path), _stem(path)
         target, leaves = _followed(folder, image)
         # Linux knows names that hold a backslash, so the text is tried as it is before it is read as a path.
-        for exact in (_joined(folder, image), target):
+        for exact in (_joined(folder, image), target, self._returning(image) if leaves else ""):
             if self.named(exact) == [exact]:
                 return _Match(exact, plain=True)
         name = basename(image.replace("\\", "/"))
@@ -371,6 +372,14 @@ class _Shelf:
                 return _Match(found[0], plain and basename(found[0]) == name, leaves)
             rivals += tuple(found)
         return _Match(None, leaves=leaves, rivals=rivals)
+
+    def _returning(self, image: str) -> str:
+        """What an imagePath that leaves the raw folder says behind the folder's own name: it comes back in by that door.
+
+        So ../../line7/part/a.png of a file that was relabelled elsewhere, or D:\\line7\\part\\a.png, is part/a.png of line7.
+        """
+        _, door, inside = image.replace("\\", "/").rpartition(f"/{self._title}/")
+        return normpath(inside) if door and inside else ""
 
     def doubtful(self, matches: Mapping[str, _Match]) -> dict[str, str]:
         """Image → an annotation that may be meant for it: one that could not choose, or one of its stem beside it."""

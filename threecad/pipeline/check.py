@@ -7,10 +7,10 @@ import os
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -44,7 +44,8 @@ class Row(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Check:
     """What a check found. `out` is the folder of the findings and the relabel queue, `fixed` that of the repaired annotations,
-    None where nothing was written; `relabel` is the number of labelme files in the queue."""
+    None where nothing was written; `relabel` is the number of labelme files in the queue, `categories` tells the category of
+    each image and annotation by its path."""
 
     out: Path | None
     fixed: Path | None
@@ -55,6 +56,17 @@ class Check:
     versions: dict[str, int]
     relabel: int
     seconds: float
+    categories: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def table(self) -> dict[Code, dict[Action, Counter[str]]]:
+        """How many findings of each code ended how in each category; those that belong to no category are counted under ""."""
+        names = {row.category for row in self.rows}
+        counts: dict[Code, dict[Action, Counter[str]]] = {}
+        for finding in self.findings:
+            category = self.categories.get(finding.source, finding.source)
+            by_action = counts.setdefault(finding.code, {})
+            by_action.setdefault(finding.action, Counter())[category if category in names else ""] += 1
+        return counts
 
     @property
     def queued(self) -> bool:
@@ -141,6 +153,7 @@ def check(
         versions=dict(sorted(versions.items())),
         relabel=len(desks[0].files) if desks[0] is not None else 0,
         seconds=time.monotonic() - began,
+        categories=found.categories,
     )
 
 

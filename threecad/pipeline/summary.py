@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -125,7 +125,7 @@ def show_check(done: Check, raw: Path, *, like: bool = False) -> None:
     if done.versions:
         head.append(f"labelme {_versions(done.versions)}")
     _say(console, " · ".join(head))
-    _show(console, _counts(Row._fields[1:], {row.category: list(row[1:]) for row in done.rows}), _findings(_by_code(done)))
+    _show(console, _counts(Row._fields[1:], {row.category: list(row[1:]) for row in done.rows}), _findings(*_by_code(done)))
     if done.out is not None:
         _say(console, f"Findings: {done.out / 'findings.jsonl'}", whole=True)
         if done.queued:
@@ -164,7 +164,10 @@ def checked_json(done: Check) -> dict[str, Any]:
         "categories": {
             row.category: {key: value for key, value in row._asdict().items() if key != "category"} for row in done.rows
         },
-        "findings": {code.value: dict(actions) for code, actions in sorted(_by_code(done).items())},
+        "findings": {
+            code.value: {action.value: dict(sorted(places.items())) for action, places in actions.items()}
+            for code, actions in sorted(done.table().items())
+        },
         "fixed": None if done.fixed is None else str(done.fixed),
         "images": done.images,
         "out": None if done.out is None else str(done.out),
@@ -263,18 +266,26 @@ def _counts(columns: Sequence[str], rows: Mapping[str, Sequence[int]]) -> Table:
     return table
 
 
-def _findings(found: Mapping[Code, Counter[Action]]) -> Table:
-    """How often each code ended how, what waits for a person first; the text is last, where it may wrap."""
+def _findings(found: Mapping[Code, Mapping[Action, int]], where: Mapping[tuple[Code, Action], str] | None = None) -> Table:
+    """How often each code ended how, what waits for a person first; the texts are last, where they may wrap.
+
+    `where` tells how many there are of each category; left out where there is but one.
+    """
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("code", no_wrap=True)
     table.add_column("count", justify="right", no_wrap=True)
     table.add_column("outcome", no_wrap=True)
     table.add_column("finding", overflow="fold")
+    if where:
+        table.add_column("where", overflow="fold")
     for action in (*_TO_DO, Action.REPAIRED, Action.KEPT):
         for code, counted in sorted(found.items()):
-            if counted[action]:
+            if counted.get(action):
                 advice = f"; {_ADVICE[code]}" if code in _ADVICE else ""
-                table.add_row(code.value, f"{counted[action]:,}", action.value, Text(MEANING[code] + advice))
+                cells = (
+                    [Text(MEANING[code] + advice), Text(plain(where[code, action]))] if where else [Text(MEANING[code] + advice)]
+                )
+                table.add_row(code.value, f"{counted[action]:,}", action.value, *cells)
     return table
 
 
@@ -302,11 +313,17 @@ def _versions(versions: Mapping[str, int]) -> str:
     return f"{text} and {len(most) - 3:,} more" if len(most) > 3 else text
 
 
-def _by_code(done: Check) -> Mapping[Code, Counter[Action]]:
-    found: defaultdict[Code, Counter[Action]] = defaultdict(Counter)
-    for finding in done.findings:
-        found[finding.code][finding.action] += 1
-    return found
+def _by_code(done: Check) -> tuple[dict[Code, dict[Action, int]], dict[tuple[Code, Action], str]]:
+    """How often each code ended how, and in which categories, as `bracket 4, glass 1`."""
+    table = done.table()
+    counts = {code: {action: places.total() for action, places in actions.items()} for code, actions in table.items()}
+    if len(done.rows) < 2:
+        return counts, {}
+    return counts, {
+        (code, action): ", ".join(f"{name or 'no category'} {count:,}" for name, count in sorted(places.items()))
+        for code, actions in table.items()
+        for action, places in actions.items()
+    }
 
 
 def _command(*words: str) -> str:
