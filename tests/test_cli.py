@@ -667,3 +667,16 @@ def _read(ends: list[int]) -> Iterator[list[bytes]]:
     for end in ends:
         os.close(end)
         yield chunks[end]
+
+
+class TestSchema:
+    def test_without_a_name_it_lists_them_and_with_one_it_prints_it(self) -> None:
+        names = run("schema").stdout.split()
+        assert names == ["pipeline", "labelme", "manifest", "sample", "finding"]
+        for name in names:
+            assert "$schema" in json.loads(run("schema", name).stdout)
+
+    def test_an_unknown_name_is_a_mistake(self) -> None:
+        result = run("schema", "sahi")
+        assert result.exit_code == 2
+        assert result.stderr == "threecad: no schema named 'sahi'; there are pipeline, labelme, manifest, sample, finding\n"

@@ -47,6 +47,10 @@ Examples:
 Examples:
   threecad init                    # writes pipeline.toml
   threecad init line7.toml""",
+    "schema": """\b
+Examples:
+  threecad schema
+  threecad schema pipeline > pipeline.schema.json""",
 }
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -203,6 +207,22 @@ def init(file: Path, *, force: bool) -> None:
             raise ConfigError(f"{file}: cannot be written ({error.strerror})") from None
         command = shlex.join(["threecad", "convert", "RAW", "OUT", "--pipeline", str(file)])
         click.echo(f"{_plain(file)} written. Next: {_plain(command)}")
+
+
+@main.command(epilog=EXAMPLES["schema"], short_help="Print a JSON Schema.")
+@click.argument("name", required=False)
+def schema(name: str | None) -> None:
+    """Print the JSON Schema NAME, for editors and validators; without a NAME, list them.
+
+    There is one of the pipeline file, one of labelme's JSON as threecad reads it, and one of each list a data set holds.
+    """
+    with _mistakes():
+        from threecad.pipeline.schemas import schemas
+
+        made = {file.removesuffix(".schema.json"): text for file, text in schemas().items()}
+        if name is not None and name not in made:
+            raise ConfigError(f"no schema named {name!r}; there are {', '.join(made)}")
+        click.echo("\n".join(made) if name is None else made[name].rstrip("\n"))
 
 
 def _settings(options: dict[str, Any]) -> Pipeline:

@@ -17,6 +17,7 @@ from photographs import BOW_TIE, SMALL, contents, factory, photograph, polygon, 
 from threecad.domain import Action, Code, Split, State
 from threecad.errors import BusyError, ConfigError, LayoutError
 from threecad.formats.dataset import Dataset, read_findings, read_manifest, read_samples
+from threecad.pipeline import sources
 from threecad.pipeline.config import override
 from threecad.pipeline.convert import Conversion, convert
 from threecad.pipeline.store import hold
@@ -282,6 +283,25 @@ def test_equal_files_stay_in_one_split(raw: Path, out: Path) -> None:
     copies = [row for row in read_samples(out / "samples.jsonl") if row.source.startswith(("cover/good/copy", "cover/good/g0"))]
     assert len({row.split for row in copies}) == 1
     assert codes(out)[Code.EXACT_DUPLICATE] == 6
+
+
+def test_an_annotation_that_changes_during_the_run_is_taken_up_by_the_next(
+    raw: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = sources.raw.find
+
+    def finding(*arguments: object) -> object:
+        found = find(*arguments)  # type: ignore[arg-type]
+        put(raw, "cover/d0.png", photograph(100), [square("unheard-of", 10, 20, 12)])
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sources.raw, "find", finding)
+        convert(raw, out, SMALL)
+    assert codes(out)[Code.FILE_UNREADABLE] == 1
+    convert(raw, out, SMALL)
+    convert(raw, tmp_path / "afresh", SMALL)
+    assert contents(out) == contents(tmp_path / "afresh")
 
 
 def test_a_copy_of_a_defective_image_is_not_good(raw: Path, out: Path) -> None:

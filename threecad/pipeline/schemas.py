@@ -27,6 +27,9 @@ def schemas() -> dict[str, str]:
 def main(arguments: list[str]) -> int:
     """Write the schemas, or with `--check` compare: 1 and the names of those that are not as generated."""
     made = schemas()
+    if not FOLDER.with_name("pyproject.toml").exists():
+        print("schemas/ is kept in a checkout; an installed threecad prints them: threecad schema NAME", file=sys.stderr)
+        return 2
     if "--check" in arguments:
         stale = [
             name for name, text in made.items() if not (FOLDER / name).exists() or (FOLDER / name).read_text("utf-8") != text

@@ -157,7 +157,7 @@ class Task:
             findings=(),
             regions=(),
             tiles=(),
-            retry=reading.failed,
+            retry=any(finding.code is Code.FILE_UNREADABLE for finding in findings),
             peek=self.found.peeks.get(source.annotation or ""),
         )
         seconds = self.second(source, data)
@@ -243,10 +243,16 @@ class Task:
         text = data[source.annotation]
         if text is None:
             return None
+        before = self.found.peeks.get(source.annotation)
         try:
+            if before is not None and labelme.peek_bytes(text, source.annotation) != before:
+                # Categories' types and the key rest on what was seen then; the next run sees it as it is now.
+                detail = f"{source.annotation}: it changed during the run"
+                findings.append(Finding(Code.FILE_UNREADABLE, Action.DROPPED, source.id, None, detail))
+                return None
             return labelme.parse(text, source.annotation, source.id)
         except ReadError as error:
-            if self.found.peeks.get(source.annotation) is not None:  # else `find` has said so
+            if before is not None:  # else `find` has said so
                 findings.append(Finding(Code.ANNOTATION_UNREADABLE, Action.QUEUED, source.id, None, str(error)))
             return None
 
@@ -296,7 +302,6 @@ class Reader:
         self.limits = json_limit(settings), int(settings.max_megapixels * 8e6) + (64 << 20)
         self.inputs: dict[str, str] = {}
         self.seen: dict[str, tuple[int, int, int] | None] = {}
-        self.failed = False
 
     def bytes_of(self, path: str, source: str, findings: list[Finding]) -> bytes | None:
         """The file's bytes, or None with a finding. What is larger than any image or annotation may be is only digested."""
@@ -325,7 +330,6 @@ class Reader:
         return data
 
     def _fail(self, path: str, source: str, why: str, findings: list[Finding]) -> None:
-        self.failed = True
         findings.append(Finding(Code.FILE_UNREADABLE, Action.DROPPED, source, None, f"{path}: {why}"))
 
 
