@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+Effort = Literal["fast", "small"]
 Edge = Literal["shift", "remainder", "pad", "balanced"]
 RasterRule = Literal["center", "labelme", "coco", "opencv"]
 Unannotated = Literal["skip", "good", "error"]
@@ -147,5 +148,5 @@ class Writing(Section):
     """Between a mask's stem and `.png`; empty for the loader of the paper's authors."""
     previews: bool = False
     """Whether each defect tile also comes as a picture of at most 512 px with its defects outlined, in `previews/`."""
-    png: Literal["fast", "small"] = "fast"
+    png: Effort = "fast"
     """Effort of the PNG encoder; the pixels are the same."""

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from threecad.formats import images
+from threecad.formats import images, png
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,8 +57,8 @@ def readers(name: str, data: bytes) -> dict[str, Work]:
 
 def writers(name: str, tile: Any) -> dict[str, Work]:
     own: dict[str, Work] = {
-        f"write {name}, fast": lambda: images.encode_png(tile),
-        f"write {name}, small": lambda: images.encode_png(tile, "small"),
+        f"write {name}, fast": lambda: png.encode_png(tile),
+        f"write {name}, small": lambda: png.encode_png(tile, "small"),
         f"write {name}, OpenCV": lambda: cv2.imencode(".png", tile),
     }
     if tile.dtype == np.uint8:
@@ -74,7 +74,7 @@ def contenders(side: int) -> dict[str, tuple[Work, int]]:
         files = {"PNG": cv2.imencode(".png", pixels)[1].tobytes(), "TIFF": cv2.imencode(".tiff", pixels, [259, 1])[1].tobytes()}
         if depth == 8:
             files |= {
-                "own PNG": images.encode_png(pixels),
+                "own PNG": png.encode_png(pixels),
                 "BMP": by_pillow(pixels, "BMP"),
                 "JPEG": by_pillow(pixels, "JPEG", quality=92),
             }
@@ -92,7 +92,7 @@ def contenders(side: int) -> dict[str, tuple[Work, int]]:
     mask = np.zeros((side // 2, side // 2), np.uint8)
     blobs = cv2.circle(mask.copy(), (side // 4, side // 4), side // 16, 255, -1)
     for name, drawn in (("empty mask", mask), ("mask of one defect", blobs)):
-        found[f"write {name}"] = (lambda drawn=drawn: images.encode_mask(drawn), drawn.size)
+        found[f"write {name}"] = (lambda drawn=drawn: png.encode_mask(drawn), drawn.size)
         found[f"write {name}, OpenCV"] = (lambda drawn=drawn: cv2.imencode(".png", drawn), drawn.size)
     return found
 

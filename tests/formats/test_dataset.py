@@ -32,8 +32,8 @@ from threecad.formats.dataset import (
     row_of,
     schemas,
 )
-from threecad.formats.images import encode_png
 from threecad.formats.layout import place, stem
+from threecad.formats.png import encode_png
 
 SIZE = Size(6, 8)
 TYPES = (Type(index=1, name="Kratzer tief", folder="Kratzer_tief"), Type(index=2, name="dent", folder="dent"))

@@ -12,8 +12,8 @@ import pytest
 
 from threecad.domain import Size, Split, Window
 from threecad.formats.dataset import Dataset, Item
-from threecad.formats.images import encode_png
 from threecad.formats.layout import RESERVED_TYPES, folders, place, stem, type_folder
+from threecad.formats.png import encode_png
 
 missing = [name for name in ("anomalib", "torch") if find_spec(name) is None]
 pytestmark = [
@@ -121,3 +121,38 @@ def test_torch_takes_sixteen_bit_images(tmp_path: Path) -> None:
     path.parent.mkdir(parents=True)
     path.write_bytes(encode_png(np.full((4, 4), 60_000, np.uint16)))
     assert default_collate([Dataset(tmp_path)[0]])["image"].numpy().max() == 60_000
+
+
+@pytest.fixture(scope="module")
+def converted(examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `threecad convert` makes of the example photographs, a validation split and type folders of their own included."""
+    from threecad.pipeline.config import load, override
+    from threecad.pipeline.convert import convert
+
+    out = tmp_path_factory.mktemp("converted") / "data"
+    convert(examples, out, override(load("smoke"), {"split.validation": 0.2, "read.unannotated": "good"}))
+    return out
+
+
+@pytest.mark.parametrize("name", ["bracket", "pcb-frame"])
+def test_anomalib_reads_what_a_conversion_wrote(converted: Path, name: str) -> None:
+    from anomalib.data import Folder, MVTecAD
+
+    ours = {split: Dataset(converted, split, name) for split in ("train", "test")}
+    kinds = sorted(path.name for path in (converted / name / "ground_truth").iterdir())
+    home = converted / name
+    folder = Folder(
+        name=name,
+        root=home,
+        normal_dir="train/good",
+        normal_test_dir="test/good",
+        abnormal_dir=[f"test/{kind}" for kind in kinds],
+        mask_dir=[f"ground_truth/{kind}" for kind in kinds],
+        num_workers=0,
+        test_split_mode="from_dir",
+        val_split_mode="none",
+    )
+    for module in (MVTecAD(root=converted, category=name, num_workers=0, val_split_mode="none"), folder):
+        module.setup()
+        compare(module.train_data, ours["train"])
+        compare(module.test_data, ours["test"])

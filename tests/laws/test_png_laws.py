@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from threecad.formats import images
+from threecad.formats import images, png
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from threecad.settings import Effort
 
 EFFORTS = st.sampled_from(["fast", "small"])
 
@@ -66,8 +68,8 @@ def chunks(data: bytes) -> list[tuple[bytes, bytes]]:
 
 
 @given(pictures(), EFFORTS)
-def test_a_png_gives_every_reader_the_pixels_that_went_in(pixels: NDArray[np.generic], effort: images.Effort) -> None:
-    data = images.encode_png(pixels, effort)
+def test_a_png_gives_every_reader_the_pixels_that_went_in(pixels: NDArray[np.generic], effort: Effort) -> None:
+    data = png.encode_png(pixels, effort)
     for found in (by_opencv(data), images.decode(data, "it", 10_000).pixels):
         assert found.dtype == pixels.dtype
         assert np.array_equal(found, pixels)
@@ -76,8 +78,8 @@ def test_a_png_gives_every_reader_the_pixels_that_went_in(pixels: NDArray[np.gen
 
 
 @given(pictures(), EFFORTS)
-def test_a_png_holds_its_pixels_and_nothing_else(pixels: NDArray[np.generic], effort: images.Effort) -> None:
-    data = images.encode_png(pixels, effort)
+def test_a_png_holds_its_pixels_and_nothing_else(pixels: NDArray[np.generic], effort: Effort) -> None:
+    data = png.encode_png(pixels, effort)
     Image.open(io.BytesIO(data)).verify()
     found = chunks(data)
     assert [kind for kind, _ in found] == [b"IHDR", b"IDAT", b"IEND"]
@@ -86,12 +88,10 @@ def test_a_png_holds_its_pixels_and_nothing_else(pixels: NDArray[np.generic], ef
 
 
 @given(pictures(), EFFORTS)
-def test_equal_pixels_are_equal_bytes_whatever_their_strides_and_thread(
-    pixels: NDArray[np.generic], effort: images.Effort
-) -> None:
+def test_equal_pixels_are_equal_bytes_whatever_their_strides_and_thread(pixels: NDArray[np.generic], effort: Effort) -> None:
     copies = [pixels, pixels.copy("C"), pixels.copy("F"), pixels.astype(pixels.dtype.newbyteorder())]
     with ThreadPoolExecutor(4) as pool:
-        assert len(set(pool.map(lambda copy: images.encode_png(copy, effort), copies * 3))) == 1
+        assert len(set(pool.map(lambda copy: png.encode_png(copy, effort), copies * 3))) == 1
 
 
 @given(
@@ -101,7 +101,7 @@ def test_equal_pixels_are_equal_bytes_whatever_their_strides_and_thread(
 )
 def test_a_mask_gives_every_reader_the_values_that_went_in(mask: NDArray[np.generic]) -> None:
     for view in (mask, mask[::-1, ::-1], mask.T, mask * 0):
-        data = images.encode_mask(view)
+        data = png.encode_mask(view)
         assert np.array_equal(by_opencv(data), view)
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), view)
         assert [kind for kind, _ in chunks(data)] == [b"IHDR", b"IDAT", b"IEND"]
@@ -114,7 +114,7 @@ def test_a_mask_gives_every_reader_the_values_that_went_in(mask: NDArray[np.gene
 def test_an_indexed_mask_keeps_its_indices_and_shows_its_colours(
     mask: NDArray[np.uint8], palette: list[tuple[int, int, int]]
 ) -> None:
-    data = images.encode_mask(mask, palette)
+    data = png.encode_mask(mask, palette)
     image = Image.open(io.BytesIO(data))
     assert image.mode == "P"
     assert np.array_equal(np.asarray(image), mask)
@@ -123,6 +123,6 @@ def test_an_indexed_mask_keeps_its_indices_and_shows_its_colours(
 
 
 @given(pictures(), EFFORTS)
-def test_writing_what_was_read_gives_the_same_bytes(pixels: NDArray[np.generic], effort: images.Effort) -> None:
-    data = images.encode_png(pixels, effort)
-    assert images.encode_png(images.decode(data, "it", 10_000).pixels, effort) == data
+def test_writing_what_was_read_gives_the_same_bytes(pixels: NDArray[np.generic], effort: Effort) -> None:
+    data = png.encode_png(pixels, effort)
+    assert png.encode_png(images.decode(data, "it", 10_000).pixels, effort) == data

@@ -15,7 +15,7 @@ from pathlib import Path
 from threecad.curation import duplicates, splitting
 from threecad.domain import Action, Annotation, Code, Finding, Size, Source, State
 from threecad.errors import LayoutError, ReadError
-from threecad.formats import images, labelme, raw
+from threecad.formats import images, labelme, png, raw
 from threecad.imaging import drawing, polygons, tiling
 from threecad.pipeline import config, journey, threads
 from threecad.pipeline.config import Pipeline
@@ -181,16 +181,16 @@ class Task:
             window, state, defects = made.tiles[number]
             tile = tiling.cut(canvas, window, state, defects)
             effort = self.settings.write.png
-            files = {"image": images.encode_png(tile.pixels, effort)}
+            files = {"image": png.encode_png(tile.pixels, effort)}
             if tile.state is State.DEFECT:
-                files["mask"] = images.encode_mask(tile.mask)
-                files["types"] = images.encode_mask(tile.types)
+                files["mask"] = png.encode_mask(tile.mask)
+                files["types"] = png.encode_mask(tile.types)
                 segments[number] = journey.segmentations(made, number)
                 if self.settings.write.previews:
-                    files["preview"] = images.encode_png(drawing.preview(tile), effort)
+                    files["preview"] = png.encode_png(drawing.preview(tile), effort)
             if tile.ignore is not None and tile.ignore.any():
-                files["ignore"] = images.encode_mask(tile.ignore)
-            stored[number] = {role: store.stage(key, number, role, png) for role, png in files.items()}
+                files["ignore"] = png.encode_mask(tile.ignore)
+            stored[number] = {role: store.stage(key, number, role, encoded) for role, encoded in files.items()}
 
         def finish() -> tuple[Record, bool]:
             print_ = duplicates.fingerprint(picture.pixels)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from grid import Clock, windows
 
-from threecad.formats import images
+from threecad.formats import images, png
 
 PIXELS = 1 << 31
 
@@ -25,7 +25,7 @@ def main() -> None:
         for path in sorted(path for path in raw.rglob("*") if path.suffix in (".bmp", ".png", ".jpg")):
             pixels = images.decode(path.read_bytes(), path.name, PIXELS).pixels
             for left, top, right, bottom in windows(pixels.shape[1], pixels.shape[0]):
-                encoded += len(images.encode_png(pixels[top:bottom, left:right]))
+                encoded += len(png.encode_png(pixels[top:bottom, left:right]))
                 if warm:
                     break
     clock.tell(encoded=encoded)

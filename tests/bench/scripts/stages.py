@@ -84,11 +84,11 @@ class Proxy:
 def watch(stages: Stages) -> None:
     """Wrap the functions of all stages. A name that has moved is an AttributeError here."""
     from threecad.curation import duplicates, splitting
-    from threecad.formats import coco, images, labelme, raw
+    from threecad.formats import coco, images, labelme, png, raw
     from threecad.imaging import tiling
     from threecad.pipeline import convert, journey, record, sources, store
 
-    images.isal_zlib = Proxy(images.isal_zlib, stages, {"compress": lambda: stages.within().partition(":")[0] + ": deflate"})
+    png.isal_zlib = Proxy(png.isal_zlib, stages, {"compress": lambda: stages.within().partition(":")[0] + ": deflate"})
     for home, name, stage in (
         (sources.Reader, "bytes_of", "read files"),
         (images, "decode", "decode"),
@@ -97,8 +97,8 @@ def watch(stages: Stages) -> None:
         (labelme, "peek", "find files, peek at JSON"),
         (journey, "plan", "repair, spans, verdicts"),
         (tiling, "cut", "cut tiles, paint masks"),
-        (images, "encode_png", "encode tiles: filter, join"),
-        (images, "encode_mask", "encode masks: the rest"),
+        (png, "encode_png", "encode tiles: filter, join"),
+        (png, "encode_mask", "encode masks: the rest"),
         (journey, "segmentations", "COCO segments"),
         (duplicates, "fingerprint", "fingerprint"),
         (duplicates, "near", "near duplicates"),

@@ -33,12 +33,12 @@ def warm_up(settings: Pipeline) -> None:
     """Import all that a conversion imports when it needs it."""
     import numpy as np
 
-    from threecad.formats import images
+    from threecad.formats import png
 
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "raw"
         raw.mkdir()
-        (raw / "a.png").write_bytes(images.encode_png(np.eye(256, dtype=np.uint8)))
+        (raw / "a.png").write_bytes(png.encode_png(np.eye(256, dtype=np.uint8)))
         square = '{"label": "dent", "points": [[9, 9], [99, 9], [99, 99], [9, 99]], "shape_type": "polygon"}'
         (raw / "a.json").write_text(f'{{"imagePath": "a.png", "imageData": null, "shapes": [{square}]}}')
         threecad.convert(raw, Path(folder) / "out", settings, workers=1)

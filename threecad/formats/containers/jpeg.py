@@ -1,0 +1,103 @@
+"""JPEG: a row of segments up to the first scan, behind which libjpeg knows the way."""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from threecad.domain import Code, Size
+from threecad.formats.containers import CUT_OFF, Fault, Read, exactly
+from threecad.formats.containers.codecs import by_pillow
+from threecad.formats.containers.directories import orientation_of
+
+if TYPE_CHECKING:
+    from threecad.formats.containers import Note, Pixels
+
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""The markers that start a frame (SOF0 to SOF15); the three others among them hold tables."""
+
+
+@dataclass(frozen=True, slots=True)
+class Jpeg:
+    size: Size
+    orientation: int
+    channels: int
+    scan: int
+    """Offset of the first scan."""
+    extras: tuple[tuple[int, int], ...]
+    """(start, end) of the segments with EXIF or XMP."""
+
+    @staticmethod
+    def parse(read: Read) -> Jpeg:
+        """Walk the segments up to the first scan."""
+        frame, exif, offset = None, b"", 2
+        extras = []
+        while True:
+            filler, marker = exactly(read, offset, 2)
+            if filler != 0xFF:
+                raise Fault("damaged: a JPEG segment does not start with a marker")
+            if marker == 0xFF or marker == 0x01 or 0xD0 <= marker <= 0xD8:
+                offset += 1 if marker == 0xFF else 2
+                continue
+            if marker == 0xD9:
+                raise Fault(CUT_OFF)
+            length = int.from_bytes(exactly(read, offset + 2, 2))
+            body = exactly(read, offset + 4, max(length - 2, 0)) if marker in _FRAMES or marker in (0xE1, 0xDA) else b""
+            if marker in _FRAMES and frame is None:
+                frame = body
+            if marker == 0xE1:
+                extras.append((offset, offset + 2 + length))
+                exif = exif or (body if body.startswith(b"Exif\0\0") else b"")
+            if marker == 0xDA:
+                break
+            offset += 2 + length
+        if frame is None or len(frame) < 6:
+            raise Fault("damaged: a JPEG without a frame header")
+        precision, height, width, channels = struct.unpack(">BHHB", frame[:6])
+        if precision != 8:
+            raise Fault(f"a JPEG of {precision} bits; expected 8")
+        if channels not in (1, 3, 4):
+            raise Fault(f"a JPEG of {channels} channels; expected 1, 3 or 4")
+        return Jpeg(Size(height, width), orientation_of(exif), channels, offset, tuple(extras))
+
+    def decode(self, data: memoryview) -> tuple[Pixels, list[Note]]:
+        """libjpeg conceals damage and completes a cut-off image in gray; in strict mode it says so instead."""
+        import simplejpeg
+
+        if self.channels == 4:
+            return self._by_pillow(data), []
+        colours = "GRAY" if self.channels == 1 else "RGB"
+        notes: list[Note] = []
+        try:
+            try:
+                pixels = simplejpeg.decode_jpeg(data, colours)
+            except ValueError as error:
+                left_over = re.search(r"(\d+) extraneous bytes before marker 0xd9", str(error))
+                if not left_over:
+                    raise
+                # Bytes between the last block and the end: what some cameras fill up with, or the trace of a flipped bit.
+                # Nobody can tell them apart, so the pixels are taken and the doubt is passed on.
+                notes = [(Code.IMAGE_DOUBTFUL, f"{left_over[1]} bytes are left over behind the last pixel")]
+                pixels = simplejpeg.decode_jpeg(data, colours, strict=False)
+        except ValueError as error:
+            if "subsampling" in str(error):
+                return self._by_pillow(data), []
+            reason = str(error).strip().rstrip(".")
+            raise Fault(f"damaged: {reason[:1].lower()}{reason[1:]}") from error
+        return pixels[..., 0] if self.channels == 1 else pixels, notes
+
+    def _by_pillow(self, data: memoryview) -> Any:
+        """CMYK and unusual subsampling. Pillow overlooks damage, so at least the end has to be there."""
+        from PIL import JpegImagePlugin
+
+        if bytes(data[self.scan :]).rfind(b"\xff\xd9") < 0:
+            raise Fault(CUT_OFF)
+        # Pillow would parse EXIF, and warn of what it finds wrong there.
+        starts, ends = (0, *(end for _, end in self.extras)), (*(start for start, _ in self.extras), len(data))
+        plain = b"".join(data[start:end] for start, end in zip(starts, ends, strict=True))
+        image = by_pillow(JpegImagePlugin.JpegImageFile, plain)
+        return np.asarray(image.convert("L" if self.channels == 1 else "RGB"))
