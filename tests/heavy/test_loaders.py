@@ -57,7 +57,8 @@ def compare(theirs: Any, ours: Iterable[Item]) -> None:
         item = theirs[index]
         own = expected[item.image_path]
         assert int(item.gt_label) == own["gt_label"]
-        assert np.allclose(item.image.permute(1, 2, 0).numpy() * 255, own["image"], atol=0.5)
+        if own["image"].dtype == np.uint8:  # anomalib turns 16 bits into 8 by clipping: docs/decisions/0009
+            assert np.allclose(item.image.permute(1, 2, 0).numpy() * 255, own["image"], atol=0.5)
         if item.gt_mask is not None:
             assert np.array_equal(item.gt_mask.numpy().astype(bool), own["gt_mask"])
         if own["gt_label"]:
