@@ -26,7 +26,7 @@ from pipeline.photographs import BOW_TIE, contents, factory, photograph, put, sq
 
 import threecad
 from threecad.cli import main
-from threecad.domain import State
+from threecad.domain import Action, Code, State
 from threecad.formats.dataset import read_manifest, read_samples
 from threecad.pipeline import config, summary
 from threecad.pipeline import convert as converting
@@ -221,7 +221,7 @@ class TestFlags:
         put(part, "part/new.png", photograph(50), [])
         (part / "part/good/g0.png").unlink()
         assert run("convert", part, "out", *SMALL, "--dry-run").stdout == (
-            "Would convert 1 source (0.0 MP, 6 windows), leave 3 as they are and remove 1. Nothing was written.\n"
+            "Would convert 1 source (0.0 MP, 6 windows), leave 3 encoded as they are and remove 1. Nothing was written.\n"
         )
         result = run("convert", part, "out", *SMALL, "--dry-run", "--overwrite")
         assert result.stdout.startswith("Would convert 4 sources")
@@ -623,6 +623,28 @@ def test_a_reader_that_goes_away_is_no_traceback(part: Path) -> None:
     assert b"Traceback" not in process.stderr.read()
     process.stderr.close()
     process.wait()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device on this system")
+@pytest.mark.parametrize("more", [(), ("--json",)], ids=["table", "json"])
+@pytest.mark.parametrize("words", [("convert", "line7", "out", *SMALL), ("check", "line7"), ("schema", "pipeline")], ids=" ".join)
+def test_a_full_device_behind_standard_output_is_one_sentence(part: Path, words: tuple[str, ...], more: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        process = command(*words, *(more if words[0] != "schema" else ()), stdout=full, stderr=subprocess.PIPE)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == FAILED
+    sentence = "threecad: standard output cannot be written (No space left on device); all else that was asked for is done\n"
+    assert err.decode() == sentence
+    assert words[0] != "convert" or len(threecad.Dataset("out")) > 0
+
+
+def test_the_audit_tells_of_crowds_that_were_not_bound(part: Path) -> None:
+    run("convert", part, "out", *SMALL)
+    manifest = read_manifest(Path("out"))
+    assert "splits." in summary._audit(manifest)
+    for count, phrase in ((1, "1 crowd of look-alikes was"), (2, "2 crowds of look-alikes were")):
+        found = manifest.model_copy(update={"findings": {Code.CROWD: {Action.KEPT: count}}})
+        assert f"splits; {phrase} not bound (TC309): give split.group if they show the same part." in summary._audit(found)
 
 
 def test_the_functions_of_the_commands_can_be_called_from_python(part: Path) -> None:

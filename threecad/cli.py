@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -136,10 +137,11 @@ def convert(
         settings = _settings(options)
         with summary.progress("converting", as_json) as progress:
             done = pipeline.convert(raw, out, settings, workers=workers, overwrite=overwrite, dry_run=dry_run, progress=progress)
-        if as_json:
-            click.echo(json.dumps(summary.as_json(done), sort_keys=True))
-        else:
-            summary.show(done, raw)
+        with _printing():
+            if as_json:
+                click.echo(json.dumps(summary.as_json(done), sort_keys=True))
+            else:
+                summary.show(done, raw)
     sys.exit(_code(done.queued, done.flawless, strict))
 
 
@@ -183,10 +185,11 @@ def check(
         settings = _settings(options)
         with summary.progress("checking", as_json) as progress:
             done = pipeline.check(raw, settings, out=out, fixed=write_fixed, decode=decode, workers=workers, progress=progress)
-        if as_json:
-            click.echo(json.dumps(summary.checked_json(done), sort_keys=True))
-        else:
-            summary.show_check(done, raw, like=any(value is not None for value in options.values()))
+        with _printing():
+            if as_json:
+                click.echo(json.dumps(summary.checked_json(done), sort_keys=True))
+            else:
+                summary.show_check(done, raw, like=any(value is not None for value in options.values()))
     sys.exit(_code(done.queued, done.flawless, strict))
 
 
@@ -206,7 +209,8 @@ def init(file: Path, *, force: bool) -> None:
         except OSError as error:
             raise ConfigError(f"{file}: cannot be written ({error.strerror})") from None
         command = shlex.join(["threecad", "convert", "RAW", "OUT", "--pipeline", str(file)])
-        click.echo(f"{_plain(file)} written. Next: {_plain(command)}")
+        with _printing():
+            click.echo(f"{_plain(file)} written. Next: {_plain(command)}")
 
 
 @main.command(epilog=EXAMPLES["schema"], short_help="Print a JSON Schema.")
@@ -222,7 +226,8 @@ def schema(name: str | None) -> None:
         made = {file.removesuffix(".schema.json"): text for file, text in schemas().items()}
         if name is not None and name not in made:
             raise ConfigError(f"no schema named {name!r}; there are {', '.join(made)}")
-        click.echo("\n".join(made) if name is None else made[name].rstrip("\n"))
+        with _printing():
+            click.echo("\n".join(made) if name is None else made[name].rstrip("\n"))
 
 
 def _settings(options: dict[str, Any]) -> Pipeline:
@@ -262,6 +267,21 @@ def _mistakes() -> Iterator[None]:
     except KeyboardInterrupt:
         click.echo("\nthreecad: interrupted; what is finished is kept, the same command goes on from there.", err=True)
         sys.exit(130)
+
+
+@contextmanager
+def _printing() -> Iterator[None]:
+    """Around what goes to standard output: where that cannot be written, say so; a reader that went away is no news."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        with suppress(OSError), Path(os.devnull).open("wb") as nowhere:  # else the exit tries once more to write what is left
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        reason = error.strerror or error
+        raise ThreecadError(f"standard output cannot be written ({reason}); all else that was asked for is done") from None
 
 
 def _plain(text: object) -> str:

@@ -102,6 +102,8 @@ class Code(StrEnum):
     MIXED_GROUP = "TC306"
     SPLIT_CONFLICT = "TC307"
     NOT_SHOWN = "TC308"
+    CROWD = "TC309"
+    FOREIGN_FILE = "TC310"
     # Finished data sets
     MASK_MISSING = "TC401"
     MASK_ORPHAN = "TC402"
@@ -152,7 +154,9 @@ MEANING: dict[Code, str] = {
     Code.LEAK: "the same source, group or place stands in two splits",
     Code.NOTHING_TO_TRAIN_ON: "a category without any training image",
     Code.MIXED_GROUP: "a group with good and defective images: all of it tests",
+    Code.FOREIGN_FILE: "a file in a category's folder that threecad did not write",
     Code.NOT_SHOWN: "a defect that no defect tile shows",
+    Code.CROWD: "look-alikes left unbound: a group pattern keeps parts together",
     Code.SPLIT_CONFLICT: "bound together, but their folders name different splits",
     Code.MASK_MISSING: "a defective image without a mask",
     Code.MASK_ORPHAN: "a mask of no image",

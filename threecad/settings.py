@@ -6,6 +6,7 @@ A default is what `docs/decisions/` argues for; where the 3CAD paper states a va
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -31,7 +32,20 @@ def _two_points(text: str) -> str:
     return text
 
 
+def _type(text: str) -> str:
+    name = unicodedata.normalize("NFC", text).strip()
+    if not name:
+        raise ValueError("expected the name of a type")
+    for reserved in ("__ignore__", "_background_"):
+        if name.casefold() == reserved != name:
+            raise ValueError(f"expected {reserved} exactly as here, which has a meaning of its own, or another name")
+    return name
+
+
 Pattern = Annotated[str | None, AfterValidator(_pattern)]
+
+TypeName = Annotated[str, AfterValidator(_type)]
+"""The name of a type: trimmed, in Unicode form NFC, not empty, and no near miss of a type with its own meaning."""
 
 
 class Section(BaseModel):
@@ -66,9 +80,9 @@ class Reading(Section):
 class Labels(Section):
     """The label table: which spelling means which type. Without any entry every label is a type of its own."""
 
-    aliases: dict[str, str] = Field(default_factory=dict)
+    aliases: dict[str, TypeName] = Field(default_factory=dict)
     """Spelling → type for every category; the types `__ignore__` and `_background_` have their own meaning."""
-    categories: dict[str, dict[str, str]] = Field(default_factory=dict)
+    categories: dict[str, dict[str, TypeName]] = Field(default_factory=dict)
     """Category → (spelling → type); looked up before `aliases`."""
 
 
@@ -115,7 +129,7 @@ class Tiling(Section):
     margin: int = Field(default=8, ge=0)
     """A good tile has no annotated pixel within this many pixels around it."""
     clean: Literal["never", "test"] = "never"
-    """A tile without defect of a defective image: not used, or a good tile of the test split."""
+    """A tile without defect of a defective image: not used, or a good tile of the split its image tests or validates in."""
 
 
 class Splitting(Section):

@@ -183,7 +183,10 @@ def test_a_crowd_is_reported_and_only_its_closest_are_bound():
     prints["twin of 0007"] = bytes(np.frombuffer(prints["0007"], np.int8) ^ (np.arange(256) == 9).astype(np.int8))
     groups, findings = alike({name: name for name in prints}, prints, Splitting(near_distance=6, near_crowd=5))
     assert groups == [frozenset({"0007", "twin of 0007"})]
-    assert [finding.source for finding in findings] == ["twin of 0007", "0000"]
+    assert [(finding.code, finding.source) for finding in findings] == [
+        (Code.NEAR_DUPLICATE, "twin of 0007"),
+        (Code.CROWD, "0000"),
+    ]
     assert "one of 41 that look nearly the same" in findings[1].detail
     copies = {f"copy {number}": "same bytes" for number in range(30)}
     assert [len(group) for group in alike(copies, {}, Splitting(near_crowd=5))[0]] == [30], "equal files are never a crowd"

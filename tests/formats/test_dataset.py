@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from threecad.domain import Action, Code, Defect, Finding, Sample, Size, Split, State, Window
 from threecad.errors import LayoutError, ReadError
+from threecad.formats import dataset
 from threecad.formats.dataset import (
     FORMAT,
     MANIFEST,
@@ -289,6 +291,22 @@ def test_what_is_not_there_is_refused_with_what_is(written: Path, wish: dict[str
         Dataset(root, **wish)
     assert all(word in str(caught.value) for word in words)
     assert "\n" not in str(caught.value)
+
+
+def test_an_interrupted_conversion_is_no_data_set(written: Path) -> None:
+    (written / ".threecad").mkdir()
+    assert len(Dataset(written)) > 0
+    (written / MANIFEST).unlink()
+    for folder in (written, written / "bottle"):
+        with pytest.raises(LayoutError, match=f"{re.escape(str(written))} is not finished: run the same threecad convert again"):
+            Dataset(folder)
+
+
+def test_an_image_above_the_limit_is_refused_without_naming_a_setting(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset, "_MAX_PIXELS", 10)
+    with pytest.raises(ReadError, match=r"\d+ × \d+ pixels .*at most 1e-05 million$") as caught:
+        Dataset(written)[0]
+    assert "max_megapixels" not in str(caught.value)
 
 
 # The manifest and the rows

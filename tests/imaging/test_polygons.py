@@ -15,7 +15,7 @@ import shapely
 from PIL import Image
 
 from threecad.domain import Action, Annotation, Code, Finding, Shape, Size
-from threecad.imaging.polygons import Area, outcomes, regions, repair
+from threecad.imaging.polygons import BACKGROUND, IGNORE, Area, lookup, outcomes, regions, repair
 from threecad.settings import Repairing
 
 SIZE = Size(200, 300)
@@ -504,6 +504,19 @@ class TestRegions:
         assert ignored.ignore
         assert not region.ignore
         assert told(findings) == [(Code.IGNORE_AREA, Action.KEPT)]
+
+    @pytest.mark.parametrize("labels", [None, {}, {"x": "dent"}, {"__iGnOrE__": "dent", "x": "__ignore__"}])
+    def test_reserved_labels_count_in_any_case(self, labels):
+        type_of = lookup(labels)
+        for label in ("__IGNORE__", " __Ignore__\n", "__ignore__"):
+            assert type_of(label) == IGNORE
+        for label in ("_Background_", "_BACKGROUND_ "):
+            assert type_of(label) == BACKGROUND
+
+    def test_a_table_that_maps_a_reserved_spelling_is_obeyed_for_that_spelling(self):
+        type_of = lookup({"__IGNORE__": "ink", "_background_": "stain"})
+        assert [type_of(label) for label in ("__IGNORE__", " __IGNORE__", "__Ignore__")] == ["ink", "ink", IGNORE]
+        assert [type_of(label) for label in ("_background_", "_Background_")] == ["stain", BACKGROUND]
 
     @pytest.mark.parametrize("labels", [None, {"x": "dent"}, {"x": "dent", "hole": "_background_"}])
     def test_background_is_cut_out_of_what_was_drawn_before(self, labels):

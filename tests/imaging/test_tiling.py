@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
 import shapely
 
 from threecad.domain import Region, Shape, Size, State, Window
+from threecad.errors import ConfigError
+from threecad.imaging import tiling
 from threecad.imaging.raster import paint, spans
 from threecad.imaging.tiling import Canvas, cut, extent, judge, windows
 from threecad.settings import Tiling
@@ -285,3 +288,59 @@ def test_the_extent_of_a_circle_is_the_circle_and_that_of_a_mask_holds_its_last_
 )
 def test_a_shape_that_cannot_be_located_has_no_extent(lost):
     assert extent(lost) is None
+
+
+# Large images
+
+
+@pytest.mark.parametrize("cells", [1, 7, 40])
+@pytest.mark.parametrize("queued", [(), ((70.0, 3.0, 75.0, 9.0),), (None,)])
+def test_windows_judged_in_parts_get_the_verdicts_of_all_at_once(monkeypatch, cells, queued):
+    size, settings = Size(100, 260), Tiling(slice_size=32, overlap_ratio=0.5, margin=3)
+    drawn = [region(shapely.box(9 * k, 5 * k, 9 * k + 25, 5 * k + 8), k, ignore=k % 4 == 3) for k in range(9)]
+    whole = verdicts(*drawn, queued=queued, settings=settings, size=size)
+    assert len(whole) > 40
+    monkeypatch.setattr(tiling, "_CELLS", cells)
+    assert verdicts(*drawn, queued=queued, settings=settings, size=size) == whole
+
+
+def test_many_regions_in_many_windows_take_little_memory():
+    size, settings = Size(800, 800), Tiling(slice_size=8, overlap_ratio=0.5)
+    drawn = [region(shapely.box(3 * k, 3 * k, 3 * k + 2, 3 * k + 2), k) for k in range(250)]
+    cuts, _ = windows(size, settings)
+    found = spans(drawn, size)[0]
+    tracemalloc.start()
+    try:
+        judged = judge(found, drawn, cuts, size, [], settings)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(judged) == 199 * 199
+    assert peak < 300e6  # 1 GB with a table of 250 regions × 39,601 windows
+
+
+@pytest.mark.parametrize("edge", ["shift", "remainder", "pad", "balanced"])
+def test_more_than_200_000_windows_are_refused_before_any_is_made(edge, monkeypatch):
+    settings = Tiling(slice_size=8, overlap_ratio=0.5, edge=edge)
+    assert len(windows(Size(8, 80_000), settings)[0]) == 19_999
+    for name in ("_shifted", "_starts"):
+        monkeypatch.setattr(tiling, name, None)
+    with pytest.raises(ConfigError) as caught:
+        windows(Size(8000, 4000), settings)
+    assert str(caught.value) == (
+        "an image of 4000 × 8000 pixels would be cut into 1,997,001 windows (slice_size 8, overlap_ratio 0.5), "
+        "expected at most 200,000; raise slice_size or lower overlap_ratio"
+    )
+
+
+@pytest.mark.parametrize("edge", ["shift", "remainder", "pad", "balanced"])
+def test_windows_are_counted_as_they_are_made(edge, monkeypatch):
+    for height, width in ((8, 8), (31, 97), (100, 64), (65, 33)):
+        size, settings = Size(height, width), Tiling(slice_size=16, overlap_ratio=0.3, edge=edge)
+        kept, narrow = windows(size, settings)
+        with monkeypatch.context() as patch:
+            patch.setattr(tiling, "_MOST", len(kept) + narrow)
+            assert windows(size, settings) == (kept, narrow)
+            patch.setattr(tiling, "_MOST", len(kept) + narrow - 1)
+            with pytest.raises(ConfigError, match=f"into {len(kept) + narrow} windows"):
+                windows(size, settings)

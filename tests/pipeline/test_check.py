@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -26,11 +27,13 @@ from threecad.pipeline import check as checking
 from threecad.pipeline.check import check
 from threecad.pipeline.config import Pipeline, override
 from threecad.pipeline.convert import convert
+from threecad.pipeline.sources import Task
 
 NEEDS_PIXELS = {Code.IMAGE_UNREADABLE, Code.ALPHA_DROPPED, Code.FIRST_PAGE_ONLY, Code.IMAGE_DOUBTFUL}
 """What only a decoded image shows; a header may show some of it."""
 SPLITS = {
-    *(Code.EXACT_DUPLICATE, Code.NEAR_DUPLICATE, Code.LEAK, Code.NOTHING_TO_TRAIN_ON, Code.MIXED_GROUP, Code.SPLIT_CONFLICT)
+    *(Code.EXACT_DUPLICATE, Code.NEAR_DUPLICATE, Code.CROWD, Code.LEAK, Code.NOTHING_TO_TRAIN_ON, Code.MIXED_GROUP),
+    Code.SPLIT_CONFLICT,
 }
 """What a check does not look for, since it assigns no splits."""
 
@@ -449,6 +452,31 @@ class TestItsFolders:
         monkeypatch.setattr(checking, "write_atomically", full)
         with pytest.raises(ThreecadError, match=r"findings: cannot be written \(No space left on device\)"):
             check(raw, SMALL, out=out)
+
+
+def test_decoding_opens_no_more_images_at_once_than_fit_into_memory(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, most, lock = 0, 0, threading.Lock()
+    picture = Task.picture
+
+    def noted(self: Task, *arguments: Any) -> Any:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.01)
+        try:
+            return picture(self, *arguments)
+        finally:
+            with lock:
+                now -= 1
+
+    monkeypatch.setattr(Task, "picture", noted)
+    monkeypatch.setattr(checking, "budget", lambda: 2 * 220 * 150 * 6)
+    found = check(raw, SMALL, decode=True, workers=8)
+    assert most <= 3, "two photographs, and the one that is nowhere to be found"
+    monkeypatch.setattr(checking, "budget", lambda: 1 << 40)
+    assert check(raw, SMALL, decode=True, workers=8).findings == found.findings
+    assert most > 3
 
 
 def test_ctrl_c_does_not_wait_for_what_was_not_begun(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from threecad.domain import Action, Code, Split, State
 from threecad.errors import BusyError, ConfigError, LayoutError
 from threecad.formats.dataset import Dataset, read_findings, read_manifest, read_samples
 from threecad.pipeline import sources
-from threecad.pipeline.config import override
+from threecad.pipeline.config import Pipeline, override
 from threecad.pipeline.convert import Conversion, convert
 from threecad.pipeline.store import hold
 
@@ -189,6 +189,121 @@ class TestWhatAChangeCosts:
         put(self.raw, "cover/d0.png", photograph(77), [square("dent", 10, 20, 12)])
         convert(self.raw, self.out, SMALL)
         assert (self.out / "notes.txt").read_text() == "mine"
+
+
+class TestWhatIsRemembered:
+    """Files old enough that their times are believed: what is remembered of them has to be true."""
+
+    @pytest.fixture(autouse=True)
+    def old_files(self, monkeypatch: pytest.MonkeyPatch, raw: Path, out: Path, tmp_path: Path) -> None:
+        monkeypatch.setattr(sources, "RACY_NS", 0)
+        self.raw, self.out, self.afresh = raw, out, tmp_path / "afresh"
+
+    def again(self, pipeline: Pipeline = SMALL) -> Conversion:
+        done = convert(self.raw, self.out, pipeline)
+        convert(self.raw, self.afresh, pipeline, overwrite=True)
+        assert contents(self.out) == contents(self.afresh)
+        return done
+
+    def second(self) -> Path:
+        put(self.raw, "cover/d0-too.png", photograph(1), [square("hole", 5, 5, 9), square("hole", 50, 5, 9)])
+        (self.raw / "cover/d0-too.png").unlink()
+        path = self.raw / "cover/d0-too.json"
+        path.write_text(path.read_text().replace("d0-too.png", "d0.png"))
+        return path
+
+    def test_a_second_annotation_is_not_taken_for_the_first(self) -> None:
+        self.second()
+        convert(self.raw, self.out, SMALL)
+        assert not self.again().changed
+
+    def test_a_second_annotation_takes_over_when_the_first_is_gone(self) -> None:
+        self.second()
+        convert(self.raw, self.out, SMALL)
+        (self.raw / "cover/d0.json").unlink()
+        assert self.again().converted > 0
+        assert not codes(self.out)[Code.FILE_UNREADABLE]
+
+    def test_an_image_is_healed_when_its_second_annotation_is_gone(self) -> None:
+        path = self.second()
+        convert(self.raw, self.out, SMALL)
+        path.unlink()
+        assert self.again().converted > 0
+        assert State.POISONED not in {
+            row.state for row in read_samples(self.out / "samples.jsonl") if row.source == "cover/d0.png"
+        }
+
+    def test_more_types_than_eight_bits_hold_widen_every_type_mask(self) -> None:
+        for number in range(50):
+            shapes = [square(f"t{number}-{place}", 20 + 30 * place, 30, 9) for place in range(5)]
+            put(self.raw, f"many/{number}.png", photograph(number), shapes)
+        convert(self.raw, self.out, SMALL)
+        put(self.raw, "many/more.png", photograph(99), [square(f"u{place}", 20 + 30 * place, 30, 9) for place in range(6)])
+        assert self.again().converted == 51
+        depths = {cv2.imread(str(path), cv2.IMREAD_UNCHANGED).dtype for path in (self.out / "types/many").iterdir()}
+        assert depths == {np.dtype(np.uint16)}
+
+    def test_an_annotation_that_changed_during_a_run_heals_in_the_next(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        find = sources.raw.find
+
+        def finding(*arguments: object) -> object:
+            found = find(*arguments)  # type: ignore[arg-type]
+            put(self.raw, "cover/d0.png", photograph(100), [square("unheard-of", 10, 20, 12)])
+            return found
+
+        with monkeypatch.context() as patch:
+            patch.setattr(sources.raw, "find", finding)
+            assert convert(self.raw, self.out, SMALL).queued
+        self.again()
+        assert not codes(self.out)[Code.FILE_UNREADABLE]
+
+
+def test_a_second_annotation_that_cannot_be_read_poisons_the_image_too(out: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "line7"
+    put(raw, "images/a.png", photograph(1), [square("dent", 10, 20, 12)])
+    text = (raw / "images/a.json").read_text()
+    (raw / "images/a.json").unlink()
+    for folder, part in (("ann1", text), ("ann2", text[:60])):
+        (raw / folder).mkdir()
+        (raw / folder / "a.json").write_text(part)
+    convert(raw, out, override(SMALL, {"tiling.clean": "test"}))
+    assert codes(out)[Code.SECOND_ANNOTATION] == 1
+    assert {row.state for row in read_samples(out / "samples.jsonl")} == {State.POISONED}
+
+
+def test_without_its_memory_a_data_set_is_made_anew_and_nothing_old_stays(raw: Path, out: Path, tmp_path: Path) -> None:
+    convert(raw, out, SMALL)
+    for path in sorted((out / ".threecad").rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    (out / ".threecad").rmdir()
+    other = override(SMALL, {"split.seed": 9})
+    convert(raw, out, other, overwrite=True)
+    convert(raw, tmp_path / "afresh", other)
+    assert contents(out) == contents(tmp_path / "afresh")
+
+
+def test_a_stranger_in_a_categorys_folder_is_told(raw: Path, out: Path) -> None:
+    convert(raw, out, SMALL)
+    (out / "cover/train/good/mine.png").write_bytes(b"x")
+    convert(raw, out, override(SMALL, {"split.seed": 9}))
+    assert codes(out)[Code.FOREIGN_FILE] == 1
+
+
+@pytest.mark.parametrize("name", ["finished", "moves.jsonl", "raw", "state.jsonl", "journal.jsonl"])
+@pytest.mark.parametrize("text", [b"", b"3", b"{}", b"\xff\xfe", b"[1, [2]]\n"])
+def test_a_damaged_memory_is_made_anew(raw: Path, out: Path, tmp_path: Path, name: str, text: bytes) -> None:
+    convert(raw, out, SMALL)
+    (out / ".threecad" / name).write_bytes(text)
+    convert(raw, out, SMALL)
+    convert(raw, tmp_path / "afresh", SMALL)
+    assert contents(out) == contents(tmp_path / "afresh")
+
+
+def test_a_dry_run_tells_that_files_would_move(raw: Path, out: Path) -> None:
+    convert(raw, out, SMALL)
+    assert not convert(raw, out, SMALL, dry_run=True).changed
+    planned = convert(raw, out, override(SMALL, {"split.seed": 9}), dry_run=True)
+    assert (planned.changed, planned.converted) == (True, 0)
 
 
 class TestFolders:

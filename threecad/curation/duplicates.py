@@ -96,7 +96,7 @@ def alike(
         for crowd in crowds:
             many = f"one of {len(crowd)} that look nearly the same, more than near_crowd = {settings.near_crowd}"
             detail = f"{many}: only closer ones are bound; where they show the same part, give a group pattern"
-            findings.append(Finding(Code.NEAR_DUPLICATE, Action.KEPT, min(crowd), None, detail))
+            findings.append(Finding(Code.CROWD, Action.KEPT, min(crowd), None, detail))
         groups = bind([*groups, *bound])
     return groups, findings
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from threecad.domain import Action, Code, Finding, Sample, Split, State
 from threecad.errors import LayoutError, ReadError
 from threecad.formats.folders import Row, scan
-from threecad.formats.images import decode_file
+from threecad.formats.images import TooLarge, decode_file, size_of
 from threecad.formats.layout import GOOD
 
 FORMAT = 1
@@ -26,6 +26,8 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 SAMPLES = "samples.jsonl"
 _MAX_PIXELS = 400_000_000
+_UNDER_WAY = ".threecad"
+"""The folder in which a conversion keeps its state; before there is a manifest, nothing about the splits is settled."""
 
 
 class _Part(BaseModel):
@@ -211,8 +213,8 @@ class Dataset(Sequence[Any]):
     `rows` tells about each image without reading it; `faults` lists masks that are missing or belong to no image. In masks any
     value but 0 is a defect; in JPEG masks, whose values are blurred, any value above half of the range.
 
-    LayoutError if there is no such folder, split or category. ReadError when an image or mask cannot be read or their sizes
-    differ; no other sample is ever given in its place.
+    LayoutError if there is no such folder, split or category, or its conversion was interrupted. ReadError when an image or
+    mask cannot be read or their sizes differ; no other sample is ever given in its place.
     """
 
     def __init__(
@@ -225,6 +227,9 @@ class Dataset(Sequence[Any]):
         self.root = Path(root)
         self.transform = transform
         whole = (self.root / MANIFEST).is_file()
+        for folder in () if whole else (self.root, self.root.parent):  # also where one category is asked for
+            if (folder / _UNDER_WAY).is_dir() and not (folder / MANIFEST).is_file():
+                raise LayoutError(f"{folder} is not finished: run the same threecad convert again")
         rows, findings = (_written(self.root), []) if whole else scan(self.root)
         if category is not None:
             rows, findings = self._of_categories(rows, findings, [category] if isinstance(category, str) else category)
@@ -293,7 +298,12 @@ class Dataset(Sequence[Any]):
 
 
 def _pixels(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    return decode_file(path, str(path), _MAX_PIXELS).pixels
+    try:
+        return decode_file(path, str(path), _MAX_PIXELS).pixels
+    except TooLarge:  # its message names a setting of conversions
+        size = size_of(path, str(path))
+        found = f"{size.width} × {size.height} pixels (width × height)"
+        raise ReadError(f"{path}: {found}; a Dataset reads images of at most {_MAX_PIXELS / 1e6:g} million") from None
 
 
 def _mask(path: Path) -> NDArray[np.bool_]:

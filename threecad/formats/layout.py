@@ -29,7 +29,18 @@ COMBINED = "combined"
 GROUND_TRUTH = "ground_truth"
 RESERVED_TYPES = (GOOD, COMBINED, GROUND_TRUTH)
 """Folders that no defect type may take."""
-RESERVED_CATEGORIES = ("train", "test", "validation", GROUND_TRUTH, "types", "ignore", "coco", "relabel", "previews")
+RESERVED_CATEGORIES = (
+    "train",
+    "test",
+    "validation",
+    GROUND_TRUTH,
+    "types",
+    "ignore",
+    "coco",
+    "relabel",
+    "previews",
+    "sha256sums",
+)
 """Folders that no category may take: they stand beside the categories, or would make the root look like a category."""
 
 _LONGEST_SLUG = 48

@@ -87,7 +87,7 @@ def find(root: Path, settings: Reading, peek: Callable[[Path, str], Peek] | None
     places = _Places(
         images=_chosen(settings.images, "images", tree),
         annotations=_chosen(settings.annotations, "annotations", tree),
-        title=tree.base.name or "raw",
+        title=_title(tree.base.name) or "raw",
         normal=frozenset(name.casefold() for name in settings.normal_folders),
     )
     findings = [*tree.findings, *_case_clashes([*tree.images, *tree.annotations])]
@@ -104,7 +104,7 @@ def find(root: Path, settings: Reading, peek: Callable[[Path, str], Peek] | None
 
     images = [path for path in tree.images if _lies_in(path, places.images)]
     annotations = sorted([*peeks, *unreadable])
-    shelf = _Shelf(images, annotations, places if settings.images is not None else None, places.title)
+    shelf = _Shelf(images, annotations, places if settings.images is not None else None, tree.base.name or "raw")
     matches = _matches(shelf, annotations, peeks, places)
     claims = _claims(matches)
     ids = [*images, *(path for path, match in matches.items() if match.image is None)]
@@ -190,7 +190,7 @@ class _Tree:
 
 def _walk(root: Path) -> _Tree:
     base = os.path.realpath(root)
-    name = Path(base).name
+    name = _title(Path(base).name)
     folders: set[str] = set()
     images: list[str] = []
     annotations: list[str] = []
@@ -265,16 +265,28 @@ def _escaped(name: str) -> str:
     return name
 
 
+def _title(name: str) -> str:
+    """The raw folder's own name as a category and in messages: what no UTF-8 line of text can hold is escaped.
+
+    >>> _title("line\\udcff7\\r")
+    'line\\\\udcff7\\\\r'
+    """
+    unsafe = {"Cc", "Cs", "Zl", "Zp"}  # controls, bytes that are not UTF-8, separators of lines and paragraphs
+    return "".join(each.encode("unicode_escape").decode() if unicodedata.category(each) in unsafe else each for each in name)
+
+
 def _chosen(text: str | None, setting: str, tree: _Tree) -> str:
     """The folder that a setting names, relative to the raw folder; the raw folder itself, "", where it names none."""
     if text is None:
         return ""
     path, leaves = _followed("", text)
     if leaves:
-        raise LayoutError(f"{setting} = {text!r}: expected a folder inside {tree.base.name}, found a path that leaves it")
+        raise LayoutError(f"{setting} = {text!r}: expected a folder inside {_title(tree.base.name)}, found a path that leaves it")
     folder = "" if path == "." else path
     if folder not in tree.folders:
-        raise LayoutError(f"{setting} = {text!r}: expected a folder inside {tree.base.name}, found none that is visible there")
+        raise LayoutError(
+            f"{setting} = {text!r}: expected a folder inside {_title(tree.base.name)}, found none that is visible there"
+        )
     return folder
 
 
@@ -298,12 +310,13 @@ def _case_clashes(paths: Iterable[str]) -> list[Finding]:
 @dataclass(frozen=True, slots=True)
 class _Match:
     """The image of one annotation, or None. `plain`: found where it belongs, so that nobody has to hear of it; `leaves`: the
-    imagePath leads out of the raw folder; `rivals`: the images of which none could be preferred."""
+    imagePath leads out of the raw folder; `rivals`: groups of images of which none could be preferred. Annotations that are
+    alike share their groups, for in a folder of thousands each may have thousands of rivals."""
 
     image: str | None
     plain: bool = False
     leaves: bool = False
-    rivals: tuple[str, ...] = ()
+    rivals: tuple[tuple[str, ...], ...] = ()
 
 
 class _Shelf:
@@ -315,10 +328,14 @@ class _Shelf:
         self._chosen = chosen
         self._paths = _grouped(images, _folded)
         self._stems = _grouped(images, lambda path: _folded(splitext(path)[0]))
+        self._by_name = _grouped(images, lambda path: _folded(basename(path)))
+        self._by_stem = _grouped(images, lambda path: _folded(_stem(path)))
         self._holding = {dirname(path) for path in images}
         # Folders of images without annotations, under what is left of their path when one folder is taken out of it, with
         # the gap (label/a and data/a leave the same) and without (a and data/a, a and a/data).
         self._pure = self._holding - {dirname(path) for path in annotations}
+        self._alike = _grouped(sorted(self._pure), _folded)
+        self._known: dict[tuple[str, str, bool], tuple[str, ...]] = {}
         self._gaps: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
         self._shorter: defaultdict[str, list[str]] = defaultdict(list)
         for folder in sorted(self._pure):
@@ -339,9 +356,8 @@ class _Shelf:
     def partners(self, folder: str) -> list[str]:
         """The folders of images that belong to this folder of annotations."""
         found: dict[str, None] = {}
-        if self._chosen is not None:
-            inner = "" if folder == self._chosen.annotations else _relative(folder, self._chosen.annotations)
-            found[_joined(self._chosen.images, inner)] = None
+        if (chosen := self._counterpart(folder)) is not None:
+            found[chosen] = None
         if folder not in self._holding:
             for before, after in _gaps(folder):
                 found.update(dict.fromkeys(self._gaps.get((before, after), ())))
@@ -349,6 +365,53 @@ class _Shelf:
                     found[shorter] = None
             found.update(dict.fromkeys(self._shorter.get(folder, ())))
         return list(found)
+
+    def _counterpart(self, folder: str) -> str | None:
+        """The partner that the settings name, None where they name none."""
+        if self._chosen is None:
+            return None
+        inner = "" if folder == self._chosen.annotations else _relative(folder, self._chosen.annotations)
+        return _joined(self._chosen.images, inner)
+
+    def _rank(self, folder: str, place: str) -> tuple[int, int, str] | None:
+        """Where `place` stands among the partners of the folder, None where it is not one; without listing them all."""
+        if place == self._counterpart(folder):
+            return 0, 0, ""
+        if folder in self._holding or place not in self._pure:
+            return None
+        theirs = _gaps(place)
+        for number, (before, after) in enumerate(_gaps(folder)):
+            if (before, after) in theirs:
+                return 1, 2 * number, place
+            if _joined(before, after) == place:
+                return 1, 2 * number + 1, place
+        return (2, 0, place) if any(_joined(*gap) == folder for gap in theirs) else None
+
+    def _in_partners(self, folder: str, name: str, is_stem: bool) -> tuple[str, ...]:
+        """The images of that name, or of that stem, in the partners of the folder, in the order of the partners."""
+        key = folder, name, is_stem
+        if key not in self._known:
+            look_up = self.like if is_stem else self.named
+            index = self._by_stem if is_stem else self._by_name
+            places = self._worth_a_look(folder, index.get(_folded(name), ()))
+            self._known[key] = tuple(image for place in places for image in look_up(_joined(place, name)))
+        return self._known[key]
+
+    def _worth_a_look(self, folder: str, images: Sequence[str]) -> list[str]:
+        """The partners of the folder, in their order; those that hold none of these images may lack.
+
+        There may be thousands of partners (labels/*.json, S00001/front1.png) as well as thousands of images of one name
+        (S00001/img/front1.png); whichever is fewer is gone through.
+        """
+        if not images:
+            return []
+        if sum(len(self._gaps.get(gap, ())) for gap in _gaps(folder)) + len(self._shorter.get(folder, ())) <= len(images):
+            return self.partners(folder)
+        places = {place for image in images for place in self._alike.get(_folded(dirname(image)), ())}
+        if (chosen := self._counterpart(folder)) is not None:
+            places.add(chosen)
+        ranks = ((self._rank(folder, place), place) for place in places)
+        return [place for _, place in sorted((rank, place) for rank, place in ranks if rank is not None)]
 
     def match(self, path: str, image: str) -> _Match:
         """The image that the annotation at `path` means when its imagePath is `image`; anywhere else it is not looked for."""
@@ -359,18 +422,18 @@ class _Shelf:
             if self.named(exact) == [exact]:
                 return _Match(exact, plain=True)
         name = basename(image.replace("\\", "/"))
-        partners = self.partners(folder)
-        rivals: tuple[str, ...] = ()
+        rivals: tuple[tuple[str, ...], ...] = ()
         for found, plain in (
             (self.named(target), False),
             (self.named(_joined(folder, name)), False),
             (self.like(_joined(folder, stem))[:1], False),  # several are the same picture in several formats
-            ([image for place in partners for image in self.named(_joined(place, name))], name == image),
-            ([image for place in partners for image in self.like(_joined(place, stem))], False),
+            (self._in_partners(folder, name, is_stem=False), name == image),
+            (self._in_partners(folder, stem, is_stem=True), False),
         ):
             if len(found) == 1:
                 return _Match(found[0], plain and basename(found[0]) == name, leaves)
-            rivals += tuple(found)
+            if found:
+                rivals += (tuple(found),)
         return _Match(None, leaves=leaves, rivals=rivals)
 
     def _returning(self, image: str) -> str:
@@ -384,9 +447,13 @@ class _Shelf:
     def doubtful(self, matches: Mapping[str, _Match]) -> dict[str, str]:
         """Image → an annotation that may be meant for it: one that could not choose, or one of its stem beside it."""
         found: dict[str, str] = {}
+        seen: set[int] = set()  # of groups that many annotations share, by identity: comparing them takes as long as reading
         for path, match in matches.items():
-            for image in (*match.rivals, *self.like(splitext(path)[0])):
-                found.setdefault(image, path)
+            fresh = [group for group in match.rivals if id(group) not in seen]
+            seen.update(map(id, fresh))
+            for group in (*fresh, self.like(splitext(path)[0])):
+                for image in group:
+                    found.setdefault(image, path)
         return found
 
     def apart(self, matches: Mapping[str, _Match]) -> frozenset[str]:
@@ -398,7 +465,7 @@ class _Shelf:
         theirs: set[str] = set()
         others: set[str] = set()
         for folder, counterpart in pairs:
-            if folder in self.partners(counterpart):
+            if self._rank(counterpart, folder) is not None:
                 lost, gained = _difference(counterpart, folder)
                 others.add(lost)
                 theirs.add(gained)
@@ -448,7 +515,7 @@ def _notes(path: str, look: Peek, match: _Match) -> list[Finding]:
     if match.image is None and look.embedded:
         notes.append(Finding(Code.EMBEDDED_IMAGE, Action.KEPT, source, None, lost))
     elif match.image is None:
-        among = f", {len(set(match.rivals))} images could be it" if match.rivals else ""
+        among = f", {len(set().union(*match.rivals))} images could be it" if match.rivals else ""
         notes.append(Finding(Code.IMAGE_MISSING, Action.QUEUED, source, None, f"{lost}{among}; {_counted(look.shapes, 'shape')}"))
     elif not match.plain:
         notes.append(Finding(Code.IMAGE_BY_NAME, Action.KEPT, source, None, f"{path}: {lost}; {match.image} is used"))

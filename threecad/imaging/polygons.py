@@ -70,7 +70,7 @@ def regions(
     `labels` maps spellings to types: a label is looked up as written, then trimmed and Unicode-normalised (NFC), then without
     regard to case; a type's own name means that type. Without a table each trimmed, normalised label is its own type. Shapes
     of equal type and group are parts of one region. `_background_` shapes are cut out of the regions that begin before them,
-    `__ignore__` shapes become regions that are marked so; neither name needs an entry in the table.
+    `__ignore__` shapes become regions that are marked so; neither name needs an entry in the table, and any case of them will do.
 
     >>> square = ((1.0, 1.0), (5.0, 1.0), (5.0, 5.0), (1.0, 5.0))
     >>> shapes = (Shape(0, " scratch", "polygon", square), Shape(1, "dent", "polygon", square[:2]))
@@ -190,8 +190,9 @@ def _objects(geometries: Iterable[BaseGeometry | None]) -> _Objects:
 
 def lookup(labels: Mapping[str, str] | None) -> Callable[[str], str | None]:
     """From a label as written to its type, None where it has none."""
+    reserved = {name.casefold(): name for name in (IGNORE, BACKGROUND)}
     if labels is None:
-        return lambda label: _plain(label) or None
+        return lambda label: reserved.get(_plain(label).casefold()) or _plain(label) or None
     own_names = {_plain(name): name for name in (*labels.values(), IGNORE, BACKGROUND)}
     exact = own_names | {_plain(spelling): name for spelling, name in labels.items()} | dict(labels)
     folded: dict[str, set[str]] = {}
@@ -202,7 +203,11 @@ def lookup(labels: Mapping[str, str] | None) -> Callable[[str], str | None]:
 
     def type_of(label: str) -> str | None:
         plain = _plain(label)
-        return exact.get(label) or exact.get(plain) or caseless.get(plain.casefold()) if plain else None
+        if not plain:
+            return None
+        key = plain.casefold()
+        # What a person writes as __IGNORE__ is no defect, even where the table has that word in yet another case.
+        return exact.get(label) or exact.get(plain) or reserved.get(key) or caseless.get(key)
 
     return type_of
 

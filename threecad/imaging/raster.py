@@ -29,7 +29,8 @@ _LONG = 1024
 _BATCH = 1 << 13
 """Runs written together: their indices stay within the cache, and memory does not grow with the number of runs."""
 _PAIRS = 1 << 20
-"""Runs compared with windows at a time in `visible`; bounds its memory to some 50 MB."""
+"""Runs compared with windows at a time in `visible`, or those of one region in one window where they are more: some 50 bytes
+each. What `visible` returns comes on top, regions × windows large; who has many of both passes the windows in parts."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from threecad.domain import Defect, Region, Shape, Size, State, Tile, Window
+from threecad.errors import ConfigError
 from threecad.imaging.raster import Spans, crop, paint, visible
 from threecad.settings import Tiling
 
@@ -18,6 +19,11 @@ Extent = tuple[float, float, float, float]
 
 _LOCATED = frozenset({"polygon", "rectangle", "oriented_rectangle", "line", "linestrip", "point", "points", "circle", "mask"})
 """The kinds of shapes whose points bound them (a circle's and a mask's after a small computation)."""
+
+_MOST = 200_000
+"""Windows of one image. More is a slip in the settings, and a list of millions takes gigabytes before the first tile is cut."""
+_CELLS = 2_000_000
+"""Regions (or queued shapes) × windows judged at a time: bounds the tables of `judge` to a few hundred MB."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +50,8 @@ def windows(size: Size, settings: Tiling) -> tuple[list[Window], int]:
     A window with a side below `min_side_ratio` of `slice_size` is left out, so pixels may stay uncovered: an image that is
     itself so narrow yields no window at all, and the count says so. No window comes twice.
 
+    Raises ConfigError where there would be more than 200,000 windows, before the first is made.
+
     >>> windows(Size(1024, 1500), Tiling())[0] == [Window(0, 0, Size(1024, 1024)), Window(0, 476, Size(1024, 1024))]
     True
     >>> windows(Size(1024, 1500), Tiling(edge="remainder"))[0][1]
@@ -54,6 +62,12 @@ def windows(size: Size, settings: Tiling) -> tuple[list[Window], int]:
     side = settings.slice_size
     # Whole pixels, rounded as SAHI rounds them: 0.29 × 100 is 28.999…, hence 28. As the ratio is below 1, at least 1 is left.
     stride = side - int(settings.overlap_ratio * side)
+    count = math.prod(_gaps(length, side, stride) + 1 for length in (size.height, size.width))
+    if count > _MOST:
+        raise ConfigError(
+            f"an image of {size.width} × {size.height} pixels would be cut into {count:,} windows (slice_size {side}, "
+            f"overlap_ratio {settings.overlap_ratio:g}), expected at most {_MOST:,}; raise slice_size or lower overlap_ratio"
+        )
     if settings.edge == "shift":
         every = _shifted(size, settings)
     else:
@@ -97,15 +111,30 @@ def judge(
     >>> [(str(state), len(defects)) for state, defects in judge(spans([dent], size)[0], [dent], cuts, size, [], tiling)]
     [('defect', 1), ('good', 0)]
     """
-    count = len(windows)
+    totals = np.maximum(visible(found, len(regions), [Window(0, 0, size)])[0], 1)
+    step = max(1, _CELLS // max(1, len(regions), len(queued)))
+    verdicts = []
+    for begin in range(0, len(windows), step):
+        verdicts += _judge_some(found, regions, totals, windows[begin : begin + step], size, queued, settings)
+    return verdicts
+
+
+def _judge_some(
+    found: Spans,
+    regions: Sequence[Region],
+    totals: NDArray[np.int64],
+    windows: Sequence[Window],
+    size: Size,
+    queued: Sequence[Extent | None],
+    settings: Tiling,
+) -> list[tuple[State, tuple[Defect, ...]]]:
+    """The verdicts of `judge` on some of the windows; `totals` (regions, 1) are the regions' pixels, at least 1."""
     margin = settings.margin
     grown = [
         Window(w.top - margin, w.left - margin, Size(w.size.height + 2 * margin, w.size.width + 2 * margin)) for w in windows
     ]
-    areas, boxes = visible(found, len(regions), [*windows, *grown, Window(0, 0, size)])
-    near = np.any(areas[:, count:-1] > 0, axis=0)
-    totals = np.maximum(areas[:, -1:], 1)
-    areas = areas[:, :count]
+    near = np.any(visible(found, len(regions), grown)[0] > 0, axis=0)
+    areas, boxes = visible(found, len(regions), windows)
     shares = areas / totals
     ignored = np.array([region.ignore for region in regions], bool)
     shown = (areas > 0) & ~ignored[:, None]
@@ -120,7 +149,7 @@ def judge(
         defects[window].append(Defect(region.uid, region.label, area, (left, top, width, height), share))
 
     verdicts = []
-    for window in range(count):
+    for window in range(len(windows)):
         if poisoned[window]:
             state = State.POISONED
         elif enough[window]:
@@ -198,10 +227,15 @@ def _shifted(size: Size, settings: Tiling) -> list[Window]:
 
 def _starts(length: int, side: int, stride: int, settings: Tiling) -> list[int]:
     """Where the windows begin along one axis: as many as it takes until one reaches the end."""
-    gaps = max(0, -(-(length - side) // stride))
+    gaps = _gaps(length, side, stride)
     if settings.edge == "balanced" and gaps:
         return [(2 * k * (length - side) + gaps) // (2 * gaps) for k in range(gaps + 1)]
     return [k * stride for k in range(gaps + 1)]
+
+
+def _gaps(length: int, side: int, stride: int) -> int:
+    """The number of windows along one axis less one, under every policy."""
+    return max(0, -(-(length - side) // stride))
 
 
 def _inside(window: Window, size: Size) -> tuple[int, int]:

@@ -8,8 +8,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -20,8 +19,9 @@ from threecad.errors import LayoutError, ThreecadError
 from threecad.formats import labelme, queue
 from threecad.formats.dataset import line, row_of
 from threecad.imaging import polygons
+from threecad.pipeline import threads
 from threecad.pipeline.config import Pipeline
-from threecad.pipeline.convert import Progress, cores, settings_of
+from threecad.pipeline.convert import Progress, budget, cores, settings_of
 from threecad.pipeline.publish import similar_labels
 from threecad.pipeline.sources import Reader, Task, read_folder, type_lists
 from threecad.pipeline.store import write_atomically
@@ -114,9 +114,15 @@ def check(
     try:
         for desk in filter(None, desks):
             desk.clear()
-        pool = ThreadPoolExecutor(workers or cores())
-        try:
-            for count, look in enumerate(pool.map(partial(_look, task, decode, desks), found.sources), 1):
+        looks = threads.work(
+            found.sources,
+            partial(_open, task, decode, desks),
+            workers=workers or cores(),
+            budget=budget(),
+            weigh=task.weigh if decode else None,
+        )
+        with closing(looks):  # Ctrl-C must not wait for all that was not begun
+            for count, look in enumerate(looks, 1):
                 row = rows[look.source.category]
                 row["images"] += look.source.image is not None or look.embedded
                 row.update({action.value: number for action, number in look.shapes.items()})
@@ -125,8 +131,6 @@ def check(
                     versions[look.version or "unknown"] += 1
                 if progress is not None:
                     progress(Progress(count, len(found.sources), 0.0, look.source.id))
-        finally:
-            pool.shutdown(cancel_futures=True)  # Ctrl-C must not wait for all that was not begun
         if desks[1] is not None:
             _copy_others(task, desks[1])
         for desk in filter(None, desks):
@@ -225,6 +229,11 @@ def _desks(root: Path, out: str | Path | None, fixed: str | Path | None) -> tupl
             raise LayoutError(f"{fixed}: expected a folder apart from that of the findings, {out}")
     desks = [None if place is None else _Desk(place) for place in places]
     return desks[0], desks[1]
+
+
+def _open(task: Task, decode: bool, desks: tuple[_Desk | None, _Desk | None], source: Source) -> threads.Opened[_Look]:
+    look = _look(task, decode, desks, source)  # here, while its weight is reserved; nothing of the image is left afterwards
+    return threads.Opened([], lambda: look)
 
 
 def _look(task: Task, decode: bool, desks: tuple[_Desk | None, _Desk | None], source: Source) -> _Look:

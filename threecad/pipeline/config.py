@@ -49,7 +49,7 @@ def load(name: str | Path) -> Pipeline:
     256
     """
     path = Path(name)
-    if path.suffix == "" and path.name == str(name) and not path.exists():
+    if path.suffix == "" and path.name == str(name) and not path.is_file():
         shipped = dict(_shipped())
         if str(name) not in shipped:
             raise ConfigError(f"no pipeline named {str(name)!r}; there are {', '.join(sorted(shipped))}, or pass a TOML file")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from threecad.formats.dataset import Manifest
 from threecad.imaging import tiling
 from threecad.pipeline import config, threads
 from threecad.pipeline.config import Pipeline
-from threecad.pipeline.publish import publish
+from threecad.pipeline.publish import made_from, publish, stands
 from threecad.pipeline.sources import Known, Task, read_folder, type_lists
 from threecad.pipeline.store import HOME, Store, hold, refuse_foreign
 
@@ -38,7 +38,8 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What a conversion did. `manifest` is None after a dry run; `changed` says whether anything was written."""
+    """What a conversion did. `manifest` is None after a dry run; `changed` says whether anything was (or would be) written.
+    `findings` are those a dry run can tell; a run writes them to `out/findings.jsonl`."""
 
     out: Path
     manifest: Manifest | None
@@ -81,7 +82,7 @@ def convert(
     (default: the cores this process may use). The bytes of the result depend on the input and the pipeline alone.
 
     Raises ConfigError, LayoutError or BusyError for a request that cannot be met, and ThreecadError when the output cannot be
-    written. Flaws in the data are findings: see `Conversion.findings` and `out/findings.jsonl`.
+    written. Flaws in the data are findings: see `out/findings.jsonl`.
     """
     began = time.monotonic()
     settings = settings_of(pipeline)
@@ -89,7 +90,7 @@ def convert(
     if dry_run:
         return _rehearse(root, target, settings, overwrite, began)
     try:
-        with hold(target, root.name, overwrite=overwrite) as store:
+        with hold(target, title(root), overwrite=overwrite) as store:
             return _convert(root, store, settings, workers or cores(), overwrite, progress, began)
     except OSError as error:
         if not _ours(error.filename, target):
@@ -115,7 +116,8 @@ def _convert(
     task = Task(root, settings, types, found, store)
     todo = [source for source in found.sources if not task.done(source, known.get(source.id))]
     redone, pixels = 0, 0
-    with closing(threads.work(todo, partial(task.start, known), workers=workers, budget=_budget())) as finished:
+    work = threads.work(todo, partial(task.start, known), workers=workers, budget=budget(), weigh=task.weigh)
+    with closing(work) as finished:
         for count, (record, fresh) in enumerate(finished, 1):
             store.keep(record)
             known[record.source.id] = Known.of(record)
@@ -125,7 +127,7 @@ def _convert(
                 progress(Progress(count, len(todo), pixels / 1e6, record.source.id))
     ids = [source.id for source in found.sources]
     gone = len(known.keys() - set(ids))
-    manifest, changed = publish(store, ids, known, found, types, settings, root.name, fresh=redone > 0)
+    manifest, changed = publish(store, ids, known, found, types, settings, title(root), fresh=redone > 0)
     return Conversion(
         out=store.out,
         manifest=manifest,
@@ -140,14 +142,14 @@ def _convert(
 
 def _rehearse(root: Path, out: Path, settings: Pipeline, overwrite: bool, began: float) -> Conversion:
     """What a run would do, from sizes and times alone; nothing is written and no image is decoded."""
-    refuse_foreign(out, root.name, overwrite=overwrite)
+    refuse_foreign(out, title(root), overwrite=overwrite)
     known: dict[str, Known] = {}
     if (out / HOME).is_dir():
         with closing(Store(out)) as store:
             known = {record.source.id: Known.of(record) for record in store.load(forget=overwrite)}
     found = read_folder(root, settings.read, known.values())
     task = Task(root, settings, type_lists(found, settings), found, None)
-    ids = {source.id for source in found.sources}
+    ids = [source.id for source in found.sources]
     todo = [source for source in found.sources if not task.unchanged(source, known.get(source.id))]
     windows, pixels = 0, 0
     for source in todo:
@@ -155,18 +157,24 @@ def _rehearse(root: Path, out: Path, settings: Pipeline, overwrite: bool, began:
         if size is not None:
             windows += len(tiling.windows(size, settings.tiling)[0])
             pixels += size.area
+    changed = bool(todo) or not stands(out, made_from(ids, known, found, settings, title(root)))
     return Conversion(
         out=out,
         manifest=None,
-        changed=bool(todo) or bool(known.keys() - ids),
+        changed=changed,
         converted=len(todo),
         unchanged=len(ids) - len(todo),
-        removed=len(known.keys() - ids),
+        removed=len(known.keys() - set(ids)),
         seconds=time.monotonic() - began,
         megapixels=pixels / 1e6,
         windows=windows,
         findings=tuple(found.findings),
     )
+
+
+def title(root: Path) -> str:
+    """The raw folder's name, in characters that any list can hold."""
+    return root.name.encode("utf-8", "backslashreplace").decode()
 
 
 def settings_of(pipeline: Pipeline | str | Path | None) -> Pipeline:
@@ -200,9 +208,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _budget() -> int:
-    """Bytes of decoded images that may be open at once: half of the machine's memory."""
+def budget() -> int:
+    """Bytes of decoded images that may be open at once: half of the memory this machine, or this container, has."""
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
-        return 4 << 30
+        memory = 8 << 30
+    with suppress(OSError, ValueError):  # "max" where a container sets no limit
+        memory = min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return memory // 2

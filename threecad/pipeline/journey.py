@@ -16,6 +16,9 @@ from threecad.formats import coco
 from threecad.imaging import polygons, raster, tiling
 from threecad.pipeline.config import Pipeline, table
 
+NARROW, MOST = 255, 65_535
+"""Types of a category that a type mask of 8 bits, and one of 16, can tell apart."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
@@ -84,7 +87,7 @@ def plan(annotation: Annotation, size: Size, category: str, pipeline: Pipeline, 
 
 def canvas(plan: Plan, source: str, pixels: NDArray[Any], types: Mapping[str, int]) -> tiling.Canvas:
     """The image and its plan, for `tiling.cut`. `types` maps a label to its index in the type mask, from 1 on."""
-    depth = np.uint8 if len(types) < 256 else np.uint16
+    depth = np.uint8 if len(types) <= NARROW else np.uint16
     inks = [None if region.ignore else types[region.label] for region in plan.regions]
     return tiling.Canvas(source, pixels, plan.spans, inks, depth)
 

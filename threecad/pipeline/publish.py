@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -119,10 +119,8 @@ def publish(
 
     Raises ThreecadError when the audit of what was written finds a leak: that would be a bug of ours, and no manifest is written.
     """
-    made_from = _digest(
-        [settings.model_dump(mode="json"), [row_of(each) for each in found.findings], [(id_, known[id_].key) for id_ in ids], raw]
-    )
-    if not fresh and _stands(store, made_from):
+    origin = made_from(ids, known, found, settings, raw)
+    if not fresh and stands(store.out, origin):
         store.fold(ids)
         store.clean()
         return read_manifest(store.out), False
@@ -133,6 +131,7 @@ def publish(
     tally = _Tally(placement, types)
     digests: dict[str, str] = {}
     outputs = 0
+    written: set[int] = set()
     with (
         _sheet(store, SAMPLES, digests) as samples,
         _sheet(store, "regions.jsonl", digests) as regions,
@@ -148,10 +147,12 @@ def publish(
                 samples.write(line(row_of(sample)))
                 tally.tile(sample)
                 for file in piece.files.values() if sample.split is not None else ():
+                    written.add(hash(file.path))
                     sums.write(f"{file.sha256}  {file.path}\n".encode())
                     outputs += 1
             sources.write(line(_source(record, placement)))
             tally.source(record)
+    findings += _strangers(store.out, placement, written)
     findings += splitting.audit(read_samples(store.out / SAMPLES), placement.groups)
     leaks = [finding for finding in findings if finding.code is Code.LEAK and finding.action is not Action.KEPT]
     if leaks:
@@ -183,15 +184,14 @@ def publish(
         inputs=sum(len(known[id_].inputs) for id_ in ids),
         outputs=outputs + len(digests),
     )
-    os.sync()  # the tiles' own bytes must be on the disk before a manifest says so
     write_atomically(store.out / MANIFEST, manifest.text().encode())
-    _finish(store, made_from, [*digests, MANIFEST])
+    _finish(store, origin, digests | {MANIFEST: hashlib.sha256(manifest.text().encode()).hexdigest()})
     store.clean()
     return manifest, True
 
 
 def _assign(
-    ids: Iterable[str], known: Mapping[str, Known], found: Found, types: Mapping[str, Mapping[str, int]], settings: Pipeline
+    ids: Sequence[str], known: Mapping[str, Known], found: Found, types: Mapping[str, Mapping[str, int]], settings: Pipeline
 ) -> tuple[Placement, list[Finding]]:
     """Splits from whole sources: their groups, equal files, near-duplicates, types and names. No tile has a say."""
     findings = list(found.findings)
@@ -207,21 +207,31 @@ def _assign(
     findings += copies + more + similar_labels(found, settings)
     folders = layout.folders(types, layout.RESERVED_CATEGORIES)
     kinds = {category: layout.folders(names, layout.RESERVED_TYPES) for category, names in types.items()}
-    doubted, doubts = _doubted(candidates, digests)
+    doubted, doubts = _doubted({candidate.id for candidate in candidates if candidate.trainable}, ids, known)
     placement = Placement(splits, splitting.units(candidates, bound), folders, kinds, doubted, settings)
     return placement, findings + doubts
 
 
-def _doubted(candidates: Iterable[splitting.Candidate], digests: Mapping[str, str]) -> tuple[frozenset[str], list[Finding]]:
-    """Sources called good whose very bytes lie elsewhere with something drawn on them: one of the two is wrong."""
-    drawn = {digests[candidate.id]: candidate.id for candidate in candidates if not candidate.trainable}
-    doubted = [candidate.id for candidate in candidates if candidate.trainable and digests[candidate.id] in drawn]
+def _doubted(good: set[str], ids: Iterable[str], known: Mapping[str, Known]) -> tuple[frozenset[str], list[Finding]]:
+    """Sources called good whose very bytes lie elsewhere with something drawn on them, or with an annotation nobody can read."""
+    drawn = {known[id_].image: id_ for id_ in ids if known[id_].image and id_ not in good}
+    doubted = [id_ for id_ in sorted(good) if known[id_].image in drawn]
     return frozenset(doubted), [
-        Finding(
-            Code.EXACT_DUPLICATE, Action.QUEUED, id_, None, f"called good, but {drawn[digests[id_]]} is the same image and is not"
-        )
+        Finding(Code.EXACT_DUPLICATE, Action.QUEUED, id_, None, f"called good, but {other} is the same image and is not")
         for id_ in doubted
+        for other in (drawn[known[id_].image],)
     ]
+
+
+def _strangers(out: Path, placement: Placement, written: set[int]) -> Iterator[Finding]:
+    """A finding for each image in a category's folder that is none of ours: whoever reads the folder will take it for one."""
+    for category, folder in placement.folders.items():
+        for place, _, names in sorted(os.walk(out / folder)):
+            for name in sorted(names):
+                path = Path(place, name).relative_to(out).as_posix()
+                if hash(path) not in written:
+                    detail = f"{path} is not threecad's, but readers of the folder take it for a tile"
+                    yield Finding(Code.FOREIGN_FILE, Action.KEPT, category, None, detail)
 
 
 def similar_labels(found: Found, settings: Pipeline) -> list[Finding]:
@@ -364,23 +374,28 @@ def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
 
-def _finish(store: Store, made_from: str, paths: Iterable[str]) -> None:
+def made_from(ids: Iterable[str], known: Mapping[str, Known], found: Found, settings: Pipeline, raw: str) -> str:
+    """Digest of everything a data set is made from: settings, what the raw folder holds, and the key of every record."""
+    findings = [row_of(each) for each in found.findings]
+    return _digest([settings.model_dump(mode="json"), findings, [(id_, known[id_].key) for id_ in ids], raw])
+
+
+def stands(out: Path, origin: str) -> bool:
+    """Whether the folder already is the data set made from `origin`, its lists untouched (`Store.load` saw to the tiles)."""
+    try:
+        noted = json.loads((out / HOME / "finished").read_bytes())
+        return noted["made_from"] == origin and all(
+            same(out / path, File(*kept), digest=False) for path, kept in noted["lists"].items()
+        )
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return False  # none, or damaged
+
+
+def _finish(store: Store, origin: str, digests: Mapping[str, str]) -> None:
     """Note what the data set was made from, and how its lists look: what tells the next run that nothing changed."""
     lists = {}
-    for path in paths:
-        data = (store.out / path).read_bytes()
-        lists[path] = [hashlib.sha256(data).hexdigest(), len(data), (store.out / path).stat().st_mtime_ns]
-    write_atomically(
-        store.home / "finished", json.dumps({"lists": lists, "made_from": made_from}, sort_keys=True).encode() + b"\n"
-    )
-
-
-def _stands(store: Store, made_from: str) -> bool:
-    """Whether the folder already is the data set: made from the same, its lists untouched (`load` saw to the tiles)."""
-    try:
-        noted = json.loads((store.home / "finished").read_bytes())
-    except (OSError, ValueError):
-        return False
-    return noted["made_from"] == made_from and all(
-        same(store.out / path, File(*kept), digest=False) for path, kept in noted["lists"].items()
-    )
+    for path, digest in digests.items():
+        now = (store.out / path).stat()
+        lists[path] = [digest, now.st_size, now.st_mtime_ns]
+    note = json.dumps({"lists": lists, "made_from": origin}, sort_keys=True)
+    write_atomically(store.home / "finished", note.encode() + b"\n")

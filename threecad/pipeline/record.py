@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -57,7 +57,8 @@ class Outline:
 @dataclass(frozen=True, slots=True)
 class Record:
     """One finished source. `inputs` maps a path to its sha256, `seen` to (bytes, mtime, ctime) or None where the file was so
-    young that a later change might not show. `retry` asks for another try in the next run whatever the digests say."""
+    young that a later change might not show, `peeks` what each annotation was seen to be about. `retry` asks for another try in
+    the next run whatever the digests say."""
 
     source: Source
     key: str
@@ -73,7 +74,7 @@ class Record:
     tiles: tuple[Piece, ...]
     narrow: int = 0
     retry: bool = False
-    peek: Peek | None = None
+    peeks: dict[str, Peek] = field(default_factory=dict)
 
     def files(self) -> Iterator[tuple[int, str, File]]:
         """Number of the tile, role and file, in a fixed order."""
@@ -96,10 +97,11 @@ def loads(line: bytes) -> Record:
     return _RECORD.validate_json(line)
 
 
-def key_of(source: Source, inputs: Mapping[str, str], types: Iterable[tuple[str, int]], pipeline: Pipeline) -> str:
+def key_of(source: Source, inputs: Mapping[str, str], types: Iterable[tuple[str, int]], wide: bool, pipeline: Pipeline) -> str:
     """Digest of all that a record depends on: equal keys mean equal records, to the byte.
 
-    What only decides where files are put (splits, folder names) is left out: it moves files and needs no pixels.
+    `types` are the numbers of the types it shows, `wide` whether the category has so many that they need 16 bits. What only
+    decides where files are put (splits, folder names) is left out: it moves files and needs no pixels.
     """
     depends = {
         "version": __version__,
@@ -107,6 +109,7 @@ def key_of(source: Source, inputs: Mapping[str, str], types: Iterable[tuple[str,
         "inputs": dict(inputs),
         "labels": table(pipeline.labels, source.category),
         "types": dict(types),
+        "wide": wide,
         "read": [pipeline.read.max_megapixels, pipeline.read.max_json_megabytes, pipeline.read.size_mismatch],
         "repair": pipeline.repair.model_dump(),
         "raster": pipeline.raster.model_dump(),

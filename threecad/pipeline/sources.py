@@ -23,6 +23,9 @@ from threecad.pipeline.record import File, Outline, Piece, Record, key_of, remem
 from threecad.pipeline.store import Store
 from threecad.settings import Reading
 
+BYTES_A_PIXEL = 6
+"""Of 16-bit RGB, the most a decoded image takes."""
+
 RACY_NS = 2_000_000_000
 """A file changed less than this before it was read might change again without its time showing it."""
 
@@ -35,7 +38,7 @@ class Known:
     inputs: dict[str, str]
     seen: dict[str, tuple[int, int, int] | None]
     retry: bool
-    peek: labelme.Peek | None
+    peeks: dict[str, labelme.Peek]
     candidate: splitting.Candidate | None
     fingerprint: bytes | None
     image: str
@@ -53,7 +56,7 @@ class Known:
             record.inputs,
             record.seen,
             record.retry,
-            record.peek,
+            record.peeks,
             candidate,
             bytes.fromhex(record.fingerprint) if record.fingerprint else None,
             record.inputs.get(source.image or source.annotation or "", ""),
@@ -80,7 +83,8 @@ class Task:
         return (
             known is not None
             and not known.retry
-            and all(remembered(self.root / path, known.seen.get(path)) for path in self.files(source))
+            and known.inputs.keys() == set(self.files(source))
+            and all(remembered(self.root / path, known.seen.get(path)) for path in known.inputs)
             and self.key(source, known.inputs) == known.key
         )
 
@@ -99,7 +103,8 @@ class Task:
         labels = config.table(self.settings.labels, source.category)
         type_of = polygons.lookup(labels)
         shown = {type_of(label) for label in (peek.labels if peek else ())}
-        return key_of(source, inputs, ((name, index) for name, index in names.items() if name in shown), self.settings)
+        numbers = ((name, index) for name, index in names.items() if name in shown)
+        return key_of(source, inputs, numbers, len(names) > journey.NARROW, self.settings)
 
     def size(self, source: Source, data: Mapping[str, bytes | None], findings: list[Finding]) -> Size | None:
         """What the image's header states; None, with a finding, where it cannot be read or is too large."""
@@ -123,6 +128,11 @@ class Task:
             findings.append(Finding(Code.TOO_LARGE, Action.DROPPED, source.id, None, detail))
             return None
         return size
+
+    def weigh(self, source: Source) -> int:
+        """The bytes that the image may take once it is decoded, from its header; 0 where it will not be."""
+        size = self.size(source, {}, []) if source.image is not None else None
+        return 0 if size is None else size.area * BYTES_A_PIXEL
 
     def _embedded(self, source: Source) -> bool:
         """Whether the annotation carries the image; where it does not, `find` has said that the image is missing."""
@@ -158,7 +168,7 @@ class Task:
             regions=(),
             tiles=(),
             retry=any(finding.code is Code.FILE_UNREADABLE for finding in findings),
-            peek=self.found.peeks.get(source.annotation or ""),
+            peeks={path: self.found.peeks[path] for path in self.files(source) if path in self.found.peeks},
         )
         seconds = self.second(source, data)
         size = None if picture is None else Size(*picture.pixels.shape[:2])
@@ -228,7 +238,8 @@ class Task:
         shapes: Counter[Action] = Counter(finding.action for finding in seconds if finding.shape is not None)
         made = None
         if annotation is not None and size is not None:
-            made = journey.plan(annotation, size, source.category, self.settings, poisoned=bool(seconds))
+            second = bool(self.found.second.get(source.id))  # also one that cannot be read
+            made = journey.plan(annotation, size, source.category, self.settings, poisoned=second)
             findings += made.findings
             shapes += made.shapes
         elif annotation is not None:
@@ -248,7 +259,7 @@ class Task:
             if before is not None and labelme.peek_bytes(text, source.annotation) != before:
                 # Categories' types and the key rest on what was seen then; the next run sees it as it is now.
                 detail = f"{source.annotation}: it changed during the run"
-                findings.append(Finding(Code.FILE_UNREADABLE, Action.DROPPED, source.id, None, detail))
+                findings.append(Finding(Code.FILE_UNREADABLE, Action.QUEUED, source.id, None, detail))
                 return None
             return labelme.parse(text, source.annotation, source.id)
         except ReadError as error:
@@ -356,6 +367,11 @@ def type_lists(found: raw.Found, settings: Pipeline) -> dict[str, dict[str, int]
         ordered = sorted(names) if labels is None else list(dict.fromkeys(labels.values()))
         types = (name for name in ordered if name not in (polygons.IGNORE, polygons.BACKGROUND))
         lists[category] = {name: index for index, name in enumerate(types, 1)}
+        if len(lists[category]) > journey.MOST:
+            raise LayoutError(
+                f"category {category}: found {len(lists[category]):,} types, a type mask tells at most {journey.MOST:,} apart; "
+                "are labels numbers of parts? A label table maps them to types"
+            )
     return lists
 
 
@@ -374,13 +390,7 @@ def _outline(made: journey.Plan, number: int) -> Outline:
 
 def remembering(root: Path, known: Iterable[Known], settings: Reading) -> Callable[[Path, str], labelme.Peek]:
     """`labelme.peek`, but an annotation that looks as it did is not read again."""
-    peeks = {
-        path: (seen, record.peek)
-        for record in known
-        if record.peek is not None
-        for path, seen in record.seen.items()
-        if path.lower().endswith(".json")
-    }
+    peeks = {path: (record.seen.get(path), peek) for record in known if not record.retry for path, peek in record.peeks.items()}
     limit = json_limit(settings)
 
     def peek(path: Path, name: str) -> labelme.Peek:

@@ -144,6 +144,7 @@ class Store:
             file.flush()
             os.fsync(file.fileno())
         stale = {path for move in self._moves() for path in move if path and not path.startswith(f"{HOME}/staging/")}
+        stale |= self._listed()
 
         fresh = self.home / "state.jsonl.new"
         made: set[Path] = set()
@@ -170,6 +171,8 @@ class Store:
         for path in sorted(stale):
             (self.out / path).unlink(missing_ok=True)
         _remove_empty({(self.out / path).parent for path in stale}, self.out)
+        if hasattr(os, "sync"):
+            os.sync()  # the tiles' own bytes must be on the disk before anything says that they are there
         self._adopt(fresh, lines)
 
     def fold(self, ids: Iterable[str]) -> None:
@@ -226,13 +229,23 @@ class Store:
             made.add(goal.parent)
         here.replace(goal)
 
+    def _listed(self) -> set[str]:
+        """The tiles that a data set of ours lists, also one whose memory was lost; never a path that leaves the folder."""
+        try:
+            lines = (self.out / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError):
+            return set()
+        paths = {line[66:] for line in lines if line[64:66] == "  " and line.endswith(".png")}
+        return {path for path in paths if not path.startswith("/") and ".." not in path.split("/")}
+
     def _moves(self) -> Iterator[tuple[str | None, str | None]]:
         path = self.home / "moves.jsonl"
         if path.exists():
             for line in path.read_bytes().splitlines():
-                with suppress(ValueError):  # torn: the move was not made
+                with suppress(ValueError, TypeError):  # torn: the move was not made
                     to, origin = json.loads(line)
-                    yield to, origin
+                    if isinstance(to, str | None) and isinstance(origin, str | None):
+                        yield to, origin
 
     def _read(self, where: _Line) -> Record:
         with self._reading:  # any worker may ask
@@ -265,14 +278,25 @@ def refuse_foreign(out: Path, raw: str, *, overwrite: bool) -> None:
     home = out / HOME
     if out.exists() and not out.is_dir():
         raise LayoutError(f"{out} is a file; expected a folder to write the data set into")
+    if out.is_symlink() and not out.exists():
+        raise LayoutError(f"{out} is a link that leads nowhere; expected a folder to write the data set into")
     if overwrite:
         return
     if out.is_dir() and not home.is_dir() and any(out.iterdir()):
         raise LayoutError(f"{out}{os.sep} holds files that threecad did not write; choose another folder or pass --overwrite")
     note = home / "raw"
     begun = note.exists() and any((home / _name(journal)).exists() for journal in (True, False))
-    if begun and (before := note.read_text(encoding="utf-8").rstrip("\n")) != raw:
+    if begun and (before := _noted(note)) not in (None, raw):
         raise LayoutError(f"{out}{os.sep} was made from {before!r}, not {raw!r}; choose another folder or pass --overwrite")
+
+
+def _noted(note: Path) -> str | None:
+    """The name of the raw folder that was noted; None where the note is damaged."""
+    try:
+        name = json.loads(note.read_bytes())
+    except ValueError:
+        return None
+    return name if isinstance(name, str) else None
 
 
 @contextmanager
@@ -293,7 +317,7 @@ def hold(out: Path, raw: str, *, overwrite: bool) -> Iterator[Store]:
     store = Store(out)
     try:
         refuse_foreign(out, raw, overwrite=overwrite)  # the run that held it may just have made it
-        write_atomically(home / "raw", f"{raw}\n".encode())
+        write_atomically(home / "raw", json.dumps(raw).encode() + b"\n")
         yield store
     finally:
         store.close()

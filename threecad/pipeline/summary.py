@@ -222,8 +222,10 @@ def _rehearsal(done: Conversion) -> str:
     work = []
     if done.converted:
         work.append(f"convert {_count(done.converted, 'source')} ({done.megapixels:.1f} MP, {_count(done.windows, 'window')})")
+    if not done.converted:
+        work.append("lay the files and lists out anew")
     if done.unchanged:
-        work.append(f"leave {done.unchanged:,} as {'it is' if done.unchanged == 1 else 'they are'}")
+        work.append(f"leave {done.unchanged:,} encoded as {'it is' if done.unchanged == 1 else 'they are'}")
     if done.removed:
         work.append(f"remove {done.removed:,}")
     return f"Would {', '.join(work[:-1]) + ' and ' if len(work) > 1 else ''}{work[-1]}. Nothing was written."
@@ -299,7 +301,12 @@ def _notable(manifest: Manifest) -> dict[Code, Counter[Action]]:
 
 
 def _audit(manifest: Manifest) -> str:
-    text = "Leak audit: no source, group, duplicate or overlapping tile is in two splits."
+    text = "Leak audit: no source, group, duplicate or overlapping tile is in two splits"
+    crowds = sum(manifest.findings.get(Code.CROWD, {}).values())
+    if crowds:
+        text += f"; {_count(crowds, 'crowd')} of look-alikes {'was' if crowds == 1 else 'were'} not bound ({Code.CROWD.value}): "
+        text += "give split.group if they show the same part"
+    text += "."
     alike = sum(manifest.findings.get(Code.LEAK, {}).values())
     if alike:
         text += f" {_count(alike, 'pair')} of equal tiles from different images (blank?): {Code.LEAK.value} in findings.jsonl."

@@ -11,6 +11,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from typing import Generic, TypeVar
 
 Job = TypeVar("Job")
@@ -34,29 +36,35 @@ class Opened(Generic[Result]):
 
 
 def work(
-    jobs: Iterable[Job], start: Callable[[Job], Opened[Result]], *, workers: int, budget: int = 1 << 62
+    jobs: Iterable[Job],
+    start: Callable[[Job], Opened[Result]],
+    *,
+    workers: int,
+    budget: int = 1 << 62,
+    weigh: Callable[[Job], int] | None = None,
 ) -> Generator[Result, None, None]:
     """Yield the result of every job, in the order in which they finish.
 
-    `start` runs on a worker thread and opens one image; its pieces then run on any of them. Another image is opened only
-    while the open ones, and the largest seen so far once more, fit `budget` bytes (one is always allowed). What a worker
-    raises is raised here, after the others have stopped; closing the generator (Ctrl-C) stops them after their piece.
+    `start` runs on a worker thread and opens one image; its pieces then run on any of them. `weigh` estimates, also on a worker
+    thread and once a job, the bytes that opening it takes; that much is reserved until it is open and states its `nbytes`.
+    Another image is opened only while it and the open ones fit `budget` bytes; one is always allowed. Without `weigh` the
+    largest seen so far stands for the next, so that the first few are opened unseen. What a worker raises is raised here, after
+    the others have stopped; closing the generator (Ctrl-C) stops them after their piece.
 
     >>> list(work([3], lambda n: Opened([], lambda: n * n), workers=2))
     [9]
     """
     waiting: deque[tuple[Opened[Result], Callable[[], None]]] = deque()
+    pending: deque[tuple[Job, int]] = deque()  # the one job that is weighed and not begun
     results: queue.SimpleQueue[Result | BaseException | None] = queue.SimpleQueue()
     changed = threading.Condition()
     source = iter(jobs)
-    state = {"open": 0, "bytes": 0, "largest": 0}
+    state = {"open": 0, "bytes": 0, "largest": 0, "weighing": 0}
     stop = threading.Event()
     exhausted = threading.Event()
 
-    def may_open() -> bool:
-        if exhausted.is_set():
-            return False
-        return state["open"] == 0 or state["bytes"] + state["largest"] <= budget
+    def fits(weight: int) -> bool:
+        return state["open"] == 0 or state["bytes"] + weight <= budget
 
     def close(opened: Opened[Result]) -> None:
         results.put(opened.finish())
@@ -65,43 +73,74 @@ def work(
             state["bytes"] -= opened.nbytes
             changed.notify_all()
 
+    def take() -> list[Job]:
+        """The next job, or nothing when there is none."""
+        taken = list(islice(source, 1))
+        if not taken:
+            exhausted.set()
+            changed.notify_all()
+        return taken
+
+    def choose() -> Callable[[], None] | None:
+        """The next thing to do; None when there is nothing left. The lock is held, and given back while there is only to wait."""
+        while not stop.is_set():
+            if waiting:
+                return partial(do, *waiting.popleft())
+            if pending:
+                if fits(pending[0][1]):
+                    return reserve(*pending.popleft())
+            elif weigh is not None and not state["weighing"] and not exhausted.is_set():
+                for job in take():
+                    state["weighing"] = 1
+                    return partial(put, job, weigh)
+                continue
+            elif weigh is None and not exhausted.is_set() and fits(state["largest"]):
+                for job in take():
+                    return reserve(job, 0)
+                continue
+            elif exhausted.is_set() and state["open"] == 0:
+                return None
+            changed.wait()
+        return None
+
+    def put(job: Job, weigh: Callable[[Job], int]) -> None:
+        weight = weigh(job)
+        with changed:
+            state["weighing"] = 0
+            pending.append((job, weight))
+            changed.notify_all()
+
+    def reserve(job: Job, weight: int) -> Callable[[], None]:
+        state["open"] += 1
+        state["bytes"] += weight
+        changed.notify_all()  # the next job may be weighed
+        return partial(begin, job, weight)
+
+    def begin(job: Job, weight: int) -> None:
+        opened = start(job)
+        with changed:
+            state["bytes"] += opened.nbytes - weight
+            state["largest"] = max(state["largest"], opened.nbytes)
+            waiting.extend((opened, piece) for piece in opened.pieces)
+            changed.notify_all()
+        if not opened.pieces:
+            close(opened)
+
+    def do(opened: Opened[Result], piece: Callable[[], None]) -> None:
+        piece()
+        with changed:
+            opened.left -= 1
+            last = opened.left == 0
+        if last:
+            close(opened)
+
     def turn() -> bool:
         """Do one thing; False when there is nothing left to do."""
         with changed:
-            while not stop.is_set():
-                if waiting:
-                    opened, piece = waiting.popleft()
-                    job = None
-                    break
-                if may_open():
-                    job = next(source, exhausted)
-                    if job is exhausted:
-                        exhausted.set()
-                        changed.notify_all()
-                        continue
-                    state["open"] += 1
-                    break
-                if exhausted.is_set() and state["open"] == 0:
-                    return False
-                changed.wait()
-            else:
-                return False
-        if job is None:
-            piece()
-            with changed:
-                opened.left -= 1
-                last = opened.left == 0
-            if last:
-                close(opened)
-        else:
-            opened = start(job)  # type: ignore[arg-type]
-            with changed:
-                state["bytes"] += opened.nbytes
-                state["largest"] = max(state["largest"], opened.nbytes)
-                waiting.extend((opened, piece) for piece in opened.pieces)
-                changed.notify_all()
-            if not opened.pieces:
-                close(opened)
+            step = choose()
+        if step is None:
+            return False
+        step()
         return True
 
     def run() -> None:
