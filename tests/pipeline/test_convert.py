@@ -316,6 +316,13 @@ class TestFolders:
         convert(raw, out, SMALL, overwrite=True)
         assert (out / "thesis.doc").read_text() == "dear"
 
+    def test_overwrite_deletes_no_picture_that_somebody_elses_checksums_list(self, raw: Path, out: Path) -> None:
+        (out / "holiday").mkdir(parents=True)
+        (out / "holiday/beach.png").write_bytes(b"sea")
+        (out / "SHA256SUMS").write_text(f"{'0' * 64}  holiday/beach.png\n")
+        convert(raw, out, SMALL, overwrite=True)
+        assert (out / "holiday/beach.png").read_bytes() == b"sea"
+
     def test_a_data_set_of_another_raw_folder_is_not_replaced(self, raw: Path, out: Path, tmp_path: Path) -> None:
         convert(raw, out, SMALL)
         with pytest.raises(LayoutError, match="was made from 'line7', not 'line8'"):

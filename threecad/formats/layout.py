@@ -63,6 +63,18 @@ def stem(source_id: str, window: Window) -> str:
     return f"{_title(source_id)}-{_digits(window.top)}-{_digits(window.left)}"
 
 
+_TILE = re.compile(r"-[0-9a-f]{12}(-(\d{6}|x\d{10})){2}[A-Za-z0-9_-]{0,32}\.png$")
+
+
+def is_tile(path: str) -> bool:
+    """Whether a file is named as only the images and masks of our tiles are.
+
+    >>> is_tile("part/ground_truth/dent/a-8ffa1453428c-000820-000000_mask.png"), is_tile("holiday/beach.png")
+    (True, False)
+    """
+    return _TILE.search(PurePosixPath(path).name) is not None
+
+
 @lru_cache(maxsize=256)
 def _title(source_id: str) -> str:
     """Slug and hash, which all tiles of a source share."""

@@ -31,6 +31,7 @@ from typing import BinaryIO
 from filelock import FileLock, Timeout
 
 from threecad.errors import BusyError, LayoutError
+from threecad.formats import layout
 from threecad.pipeline import record as records
 from threecad.pipeline.record import File, Record
 
@@ -230,12 +231,15 @@ class Store:
         here.replace(goal)
 
     def _listed(self) -> set[str]:
-        """The tiles that a data set of ours lists, also one whose memory was lost; never a path that leaves the folder."""
+        """The tiles that a data set of ours lists, also one whose memory was lost; never a path that leaves the folder.
+
+        Others have lists of that name too: what is not named as only our tiles are is theirs and stays.
+        """
         try:
             lines = (self.out / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
         except (OSError, ValueError):
             return set()
-        paths = {line[66:] for line in lines if line[64:66] == "  " and line.endswith(".png")}
+        paths = {line[66:] for line in lines if line[64:66] == "  " and layout.is_tile(line[66:])}
         return {path for path in paths if not path.startswith("/") and ".." not in path.split("/")}
 
     def _moves(self) -> Iterator[tuple[str | None, str | None]]:
