@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,6 +107,15 @@ class Code(StrEnum):
     # Finished data sets
     MASK_MISSING = "TC401"
     MASK_ORPHAN = "TC402"
+    MASK_EMPTY = "TC403"
+    MASK_NOT_BINARY = "TC404"
+    MASK_OTHER_SIZE = "TC405"
+    MASK_UNREADABLE = "TC406"
+    MASK_OF_GOOD = "TC407"
+    LISTED_MISSING = "TC408"
+    NOT_LISTED = "TC409"
+    UNKNOWN_VALUE = "TC410"
+    UNKNOWN_FOLDER = "TC411"
 
 
 MEANING: dict[Code, str] = {
@@ -160,6 +169,15 @@ MEANING: dict[Code, str] = {
     Code.SPLIT_CONFLICT: "bound together, but their folders name different splits",
     Code.MASK_MISSING: "a defective image without a mask",
     Code.MASK_ORPHAN: "a mask of no image",
+    Code.MASK_EMPTY: "the mask of a defective image marks no pixel",
+    Code.MASK_NOT_BINARY: "a mask with values between background and defect",
+    Code.MASK_OTHER_SIZE: "a mask of another size than its image",
+    Code.MASK_UNREADABLE: "a mask that cannot be read",
+    Code.MASK_OF_GOOD: "a good image whose mask marks pixels",
+    Code.LISTED_MISSING: "a list names a file that is not there",
+    Code.NOT_LISTED: "an image that the data set's list does not name",
+    Code.UNKNOWN_VALUE: "an index mask with a value that has no name",
+    Code.UNKNOWN_FOLDER: "a folder that the layout does not know",
 }
 """One phrase a code, as the summary prints it."""
 
@@ -319,3 +337,125 @@ class Sample:
     ignore: str | None
     digest: str | None
     clean: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MaskFile:
+    """A file that says which pixels of an image are defective. `path` is POSIX and relative to the data set.
+
+    `kind` is `binary` (any value but 0 is a defect; in a lossy file, any above half the range), `index` (a value is a type,
+    named by `types`; 0 is background) or `boxes` (a text of `left top right bottom value`, right and bottom exclusive).
+    `types` pairs values with types; a binary mask with one pair, whose value is 0, belongs to that type alone.
+    """
+
+    path: str
+    kind: Literal["binary", "index", "boxes"] = "binary"
+    types: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One image of a finished data set as its layout tells it, before any file of it is opened.
+
+    `id` is the sample's where the data set has ids, else the image's path, which is POSIX and relative to the data set and
+    None where no file was written. `state` is GOOD or DEFECT (or what threecad wrote), None where only the mask can tell;
+    `labels` are the types that the layout names, sorted. `source` and `window` say which part of which photograph it is, as
+    far as that is known; `source` is the id otherwise.
+    """
+
+    id: str
+    category: str
+    split: Split | None
+    state: State | None
+    labels: tuple[str, ...]
+    image: str | None
+    masks: tuple[MaskFile, ...]
+    source: str
+    window: Window | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """One defect as a mask shows it: an 8-connected region of the union of all types, in pixels of the image.
+
+    `bbox` is (left, top, width, height); `long` and `short` are the sides of the smallest rectangle, turned as need be, around
+    its pixels' corners (so that one pixel measures 1 × 1); `labels` are the types that own a pixel of it, sorted; `lost` names
+    the shrinkings (see `Measure`) after which no pixel of it is left.
+    """
+
+    area: int
+    bbox: tuple[int, int, int, int]
+    long: float
+    short: float
+    labels: tuple[str, ...]
+    lost: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What an image and its masks measure, from their pixels alone: equal files give equal measures.
+
+    `brightness` and `contrast` are the mean and the standard deviation of the luma, as shares of the full range; `sharpness`
+    the variance of its Laplacian in 8-bit steps. `fingerprint` is `duplicates.fingerprint` in hexadecimal, `digest` the SHA-256
+    of the image file. `areas` pairs each type with its pixels. `heat` is a HEAT × HEAT grid, row by row, of how much of each
+    cell the mask covers (0 to 255), empty where it covers nothing. `lost` names the shrinkings, such as `nearest-256`, after
+    which no defect of the image is left at all. `flaws` are faults of the files, without where they were found.
+    """
+
+    size: Size
+    channels: int
+    bits: int
+    brightness: float
+    contrast: float
+    sharpness: float
+    fingerprint: str | None
+    digest: str
+    spots: tuple[Spot, ...]
+    areas: tuple[tuple[str, int], ...]
+    heat: bytes
+    lost: tuple[str, ...]
+    flaws: tuple[tuple[Code, str], ...]
+
+
+HEAT = 32
+"""Cells a side of the grid that says where defects lie."""
+SHRINKINGS = ("nearest-256", "area-256", "nearest-224", "area-224")
+"""How masks are shrunk to a square of so many pixels: `nearest` takes the mask's value at each new pixel's centre, `area` marks
+a new pixel of which at least half is covered."""
+
+
+class Decision(StrEnum):
+    """What a person said about a shape that was repaired or queued: use what was made of it, draw it again, or leave it out."""
+
+    ACCEPT = "accept"
+    RELABEL = "relabel"
+    DROP = "drop"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One shape that a person should look at, as drawn, and what was or could be made of it: a row of cases.jsonl.
+
+    `codes` and `details` are those of its findings, gravest first; `action` is its outcome as the data set stands. `outline` is
+    GeoJSON text in the source's frame: what the data set holds of it, or for a queued shape what `accept` would put there; None
+    where nothing can be made of it. `digest` names the shape as drawn, so that a decision never hits another one. `picture` is a
+    file of the data set that shows the part `view` (left, top, width, height in pixels) of the source, None where there is no
+    picture.
+    """
+
+    source: str
+    shape: int
+    category: str
+    annotation: str
+    label: str
+    kind: str
+    points: tuple[tuple[float, float], ...]
+    action: Action
+    codes: tuple[Code, ...]
+    details: tuple[str, ...]
+    place: tuple[float, float] | None
+    outline: str | None
+    digest: str
+    decision: Decision | None = None
+    picture: str | None = None
+    view: tuple[int, int, int, int] | None = None

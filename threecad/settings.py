@@ -164,3 +164,24 @@ class Writing(Section):
     """Whether each defect tile also comes as a picture of at most 512 px with its defects outlined, in `previews/`."""
     png: Effort = "fast"
     """Effort of the PNG encoder; the pixels are the same."""
+
+
+class Describing(Section):
+    """What people should know about the data set: the data card and the catalogue repeat it, nothing is computed from it."""
+
+    name: str | None = Field(default=None, min_length=1, max_length=200)
+    """Name of the data set; unset: that of the raw folder."""
+    description: str = ""
+    """What was photographed, where and how."""
+    license: str | None = None
+    """Licence of the photographs and annotations: an SPDX identifier (`CC-BY-4.0`) or an address; unset: the card says unknown."""
+    creators: tuple[str, ...] = ()
+    """Who made it."""
+    url: str | None = None
+    """Where it is published."""
+    citation: str | None = None
+    """How to cite it."""
+    version: str = "1.0.0"
+    """Version of the data set, for those who publish it."""
+    defect_source: str | None = None
+    """Whether the defects are `Real` or `Forged`, as in the paper's Table 2."""

@@ -14,7 +14,7 @@ import tomli_w
 from pydantic import Field, ValidationError
 
 from threecad.errors import ConfigError
-from threecad.settings import Labels, Rasterizing, Reading, Repairing, Section, Splitting, Tiling, Writing
+from threecad.settings import Describing, Labels, Rasterizing, Reading, Repairing, Section, Splitting, Tiling, Writing
 
 
 class Pipeline(Section):
@@ -38,6 +38,8 @@ class Pipeline(Section):
     """Who trains and who tests."""
     write: Writing = Field(default_factory=Writing)
     """What the data set on disk looks like."""
+    card: Describing = Field(default_factory=Describing)
+    """What people should know about the data set."""
 
 
 def load(name: str | Path) -> Pipeline:
