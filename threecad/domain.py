@@ -74,6 +74,8 @@ class Code(StrEnum):
     SIMILAR_LABELS = "TC121"
     NEEDS_WIDTH = "TC122"
     ORPHAN_SHAPE = "TC123"
+    DECIDED = "TC124"
+    DECISION_STALE = "TC125"
     # Files
     UNANNOTATED = "TC201"
     IMAGE_MISSING = "TC202"
@@ -139,6 +141,8 @@ MEANING: dict[Code, str] = {
     Code.SIMILAR_LABELS: "labels that differ in spelling only",
     Code.NEEDS_WIDTH: "a line or point has no area and no width is configured",
     Code.ORPHAN_SHAPE: "a shape whose image cannot be used",
+    Code.DECIDED: "a person decided about this shape",
+    Code.DECISION_STALE: "a decision about a shape that is drawn no more",
     Code.UNANNOTATED: "image without annotation, left out",
     Code.IMAGE_MISSING: "the annotated image is nowhere to be found",
     Code.IMAGE_UNREADABLE: "the image cannot be decoded",
@@ -436,7 +440,7 @@ class Decision(StrEnum):
 class Case:
     """One shape that a person should look at, as drawn, and what was or could be made of it: a row of cases.jsonl.
 
-    `codes` and `details` are those of its findings, gravest first; `action` is its outcome as the data set stands. `outline` is
+    A coordinate that is no finite number is None. `codes` and `details` are those of its findings, gravest first; `action` is its outcome as the data set stands. `outline` is
     GeoJSON text in the source's frame: what the data set holds of it, or for a queued shape what `accept` would put there; None
     where nothing can be made of it. `digest` names the shape as drawn, so that a decision never hits another one. `picture` is a
     file of the data set that shows the part `view` (left, top, width, height in pixels) of the source, None where there is no
@@ -449,7 +453,7 @@ class Case:
     annotation: str
     label: str
     kind: str
-    points: tuple[tuple[float, float], ...]
+    points: tuple[tuple[float | None, float | None], ...]
     action: Action
     codes: tuple[Code, ...]
     details: tuple[str, ...]

@@ -174,7 +174,7 @@ class Describing(Section):
     description: str = ""
     """What was photographed, where and how."""
     license: str | None = None
-    """Licence of the photographs and annotations: an SPDX identifier (`CC-BY-4.0`) or an address; unset: the card says unknown."""
+    """Licence of the photographs and annotations: an SPDX identifier (`CC-BY-4.0`) or an address; unset: unknown."""
     creators: tuple[str, ...] = ()
     """Who made it."""
     url: str | None = None

@@ -63,11 +63,20 @@ def stem(source_id: str, window: Window) -> str:
     return f"{_title(source_id)}-{_digits(window.top)}-{_digits(window.left)}"
 
 
-_TILE = re.compile(r"-[0-9a-f]{12}(-(\d{6}|x\d{10})){2}[A-Za-z0-9_-]{0,32}\.png$")
+def case_picture(source_id: str, shape: int) -> str:
+    """Where the picture of a shape that a person should look at stands, relative to the data set.
+
+    >>> case_picture("camera/Gehäuse 07 (neu).bmp", 3)
+    'relabel/Gehause_07_neu-8ffa1453428c-s000003.jpg'
+    """
+    return f"relabel/{_title(source_id)}-s{_digits(shape)}.jpg"
+
+
+_TILE = re.compile(r"-[0-9a-f]{12}((-(\d{6}|x\d{10})){2}[A-Za-z0-9_-]{0,32}\.png|-s(\d{6}|x\d{10})\.jpg)$")
 
 
 def is_tile(path: str) -> bool:
-    """Whether a file is named as only the images and masks of our tiles are.
+    """Whether a file is named as only the pictures that conversions write are.
 
     >>> is_tile("part/ground_truth/dent/a-8ffa1453428c-000820-000000_mask.png"), is_tile("holiday/beach.png")
     (True, False)

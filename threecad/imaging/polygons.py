@@ -12,8 +12,8 @@ import re
 import struct
 import unicodedata
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any, TypeAlias
 
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from shapely import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
-from threecad.domain import Action, Annotation, Code, Finding, Region, Shape, Size
+from threecad.domain import Action, Annotation, Code, Decision, Finding, Region, Shape, Size
 from threecad.settings import Repairing
 
 Area: TypeAlias = Polygon | MultiPolygon
@@ -54,16 +54,24 @@ _KINDS = ("", "polygon", "oriented_rectangle", "rectangle", "circle", "mask", *_
 
 @dataclass(frozen=True, slots=True)
 class _Flaw:
-    """A finding that does not know its shape yet; `place` may still lie outside the image."""
+    """A finding that does not know its shape yet; `place` may still lie outside the image.
+
+    `proposal` is what a person may accept where the flaw queues the shape.
+    """
 
     code: Code
     action: Action
     detail: str
     place: tuple[float, float] | None = None
+    proposal: Area | None = None
 
 
 def regions(
-    annotation: Annotation, size: Size, labels: Mapping[str, str] | None, settings: Repairing
+    annotation: Annotation,
+    size: Size,
+    labels: Mapping[str, str] | None,
+    settings: Repairing,
+    decisions: Mapping[int, Decision] | None = None,
 ) -> tuple[list[Region], list[Finding]]:
     """All regions of one image in the order of their first shapes, and all findings in the order of the shapes.
 
@@ -71,6 +79,9 @@ def regions(
     regard to case; a type's own name means that type. Without a table each trimmed, normalised label is its own type. Shapes
     of equal type and group are parts of one region. `_background_` shapes are cut out of the regions that begin before them,
     `__ignore__` shapes become regions that are marked so; neither name needs an entry in the table, and any case of them will do.
+
+    `decisions` are a person's, by the shape's number: `accept` takes the `proposal` for a shape that would be queued, `drop`
+    leaves a shape out without a trace in the queue, `relabel` queues one that would be used.
 
     >>> square = ((1.0, 1.0), (5.0, 1.0), (5.0, 5.0), (1.0, 5.0))
     >>> shapes = (Shape(0, " scratch", "polygon", square), Shape(1, "dent", "polygon", square[:2]))
@@ -81,7 +92,12 @@ def regions(
     [(1, 'TOO_FEW_POINTS', '2 distinct points')]
     """
     shapes = annotation.shapes
-    areas, flaws = _repaired(shapes, size, settings)
+    decided = (
+        {number: decisions[shape.index] for number, shape in enumerate(shapes) if shape.index in decisions} if decisions else {}
+    )
+    areas, flaws = _repaired(shapes, size, settings, accepted=_of(decided, Decision.ACCEPT))
+    for number in _of(decided, Decision.DROP) | _of(decided, Decision.RELABEL):
+        areas[number] = None
     type_of = lookup(labels)
     parts: dict[tuple[str, int | None, int | None], list[int]] = {}
     backgrounds: list[int] = []
@@ -99,6 +115,9 @@ def regions(
                 backgrounds.append(number)
             else:
                 parts.setdefault((label, shape.group, number if shape.group is None else None), []).append(number)
+
+    for number, decision in decided.items():
+        flaws[number] = _settled(flaws[number], decision, _first(shapes[number].points))
 
     united = _objects(areas[own[0]] if len(own) == 1 else _solid(shapely.union_all(areas[own])) for own in parts.values())
     first = np.array([own[0] for own in parts.values()], dtype=np.intp)
@@ -135,6 +154,17 @@ def repair(shape: Shape, size: Size, source: str, settings: Repairing) -> tuple[
     return areas[0], _findings(flaws[0], shape, source, size)
 
 
+def proposal(shape: Shape, size: Size, settings: Repairing) -> Area | None:
+    """What `accept` would make of a shape that is queued: its outline's non-zero reading inside the image, else None.
+
+    >>> bow_tie = Shape(0, "dent", "polygon", ((0, 0), (10, 10), (10, 0), (0, 10)))
+    >>> proposal(bow_tie, Size(20, 20), Repairing()).area
+    50.0
+    """
+    area: Area | None = _repaired((shape,), size, settings, accepted={0})[0][0]
+    return area
+
+
 def outcomes(annotation: Annotation, findings: Iterable[Finding]) -> dict[int, Action]:
     """What became of each shape: the gravest action among its findings, `KEPT` where there is none.
 
@@ -149,6 +179,42 @@ def outcomes(annotation: Annotation, findings: Iterable[Finding]) -> dict[int, A
         if finding.source == annotation.source and finding.shape is not None and finding.shape in result:
             result[finding.shape] = max(result[finding.shape], finding.action, key=lambda action: action.gravity)
     return result
+
+
+def settle(findings: Iterable[Finding], decided: Mapping[int, Decision]) -> list[Finding]:
+    """Findings about shapes of one source that cannot be used for a reason outside themselves, after a person's decisions.
+
+    >>> lost = Finding(Code.ORPHAN_SHAPE, Action.QUEUED, "a.png", 0, "its image cannot be used")
+    >>> [(each.code.name, each.action.value) for each in settle([lost], {0: Decision.DROP})]
+    [('ORPHAN_SHAPE', 'dropped'), ('DECIDED', 'dropped')]
+    """
+    settled: list[Finding] = []
+    for finding in findings:
+        if finding.shape is None or finding.shape not in decided:
+            settled.append(finding)
+        else:
+            flaw = _Flaw(finding.code, finding.action, finding.detail, finding.place)
+            settled += [
+                Finding(each.code, each.action, finding.source, finding.shape, each.detail, each.place)
+                for each in _settled([flaw], decided[finding.shape], finding.place)
+            ]
+    return settled
+
+
+def _of(decided: Mapping[int, Decision], decision: Decision) -> set[int]:
+    return {number for number, each in decided.items() if each is decision}
+
+
+def _settled(flaws: list[_Flaw], decision: Decision, place: tuple[float, float] | None) -> list[_Flaw]:
+    """The flaws of a shape that somebody decided about, and a last one that says so."""
+    waiting = any(flaw.action is Action.QUEUED for flaw in flaws)
+    if decision is Decision.DROP:
+        flaws = [replace(flaw, action=Action.DROPPED) if flaw.action is Action.QUEUED else flaw for flaw in flaws]
+        return [*flaws, _Flaw(Code.DECIDED, Action.DROPPED, "drop", place)]
+    if decision is Decision.RELABEL:
+        return [*flaws, _Flaw(Code.DECIDED, Action.QUEUED, "relabel", place)]
+    detail = "accept, but nothing can be made of it" if waiting else "accept"
+    return [*flaws, _Flaw(Code.DECIDED, Action.QUEUED if waiting else Action.KEPT, detail, place)]
 
 
 def _findings(flaws: Iterable[_Flaw], shape: Shape, source: str, size: Size) -> list[Finding]:
@@ -216,8 +282,13 @@ def _plain(label: str) -> str:
     return unicodedata.normalize("NFC", label).strip()
 
 
-def _repaired(shapes: Sequence[Shape], size: Size, settings: Repairing) -> tuple[_Objects, list[list[_Flaw]]]:
-    """An area or None, and the flaws, for each shape; whatever shapely can do for all at once is done for all at once."""
+def _repaired(
+    shapes: Sequence[Shape], size: Size, settings: Repairing, accepted: Set[int] = frozenset()
+) -> tuple[_Objects, list[list[_Flaw]]]:
+    """An area or None, and the flaws, for each shape; whatever shapely can do for all at once is done for all at once.
+
+    `accepted` are the places in `shapes` of those whose proposal is taken.
+    """
     areas = _objects(None for _ in shapes)
     flaws: list[list[_Flaw]] = [[] for _ in shapes]
     outlined: list[int] = []
@@ -234,6 +305,11 @@ def _repaired(shapes: Sequence[Shape], size: Size, settings: Repairing) -> tuple
     areas[outlined] = traced
     for number, own in zip(outlined, traced_flaws, strict=True):
         flaws[number].extend(own)
+    for number in sorted(accepted):
+        for place, flaw in enumerate(flaws[number]):
+            if areas[number] is None and flaw.proposal is not None:
+                areas[number] = flaw.proposal
+                flaws[number][place] = replace(flaw, action=Action.REPAIRED)
     _clip(areas, flaws, size, settings)
     return shapely.normalize(areas), flaws
 
@@ -443,7 +519,7 @@ def _untangled(polygon: Polygon, settings: Repairing) -> tuple[Area | None, _Fla
     readings = f"IoU of the readings {agreement:.4f}, signed area {winding:.4f} of the covered"
     if agreement < settings.min_agreement or winding < settings.min_winding:
         wanted = f"{readings} (at least {settings.min_agreement:g} and {settings.min_winding:g})"
-        return None, _Flaw(Code.READINGS_DISAGREE, Action.QUEUED, wanted, place)
+        return None, _Flaw(Code.READINGS_DISAGREE, Action.QUEUED, wanted, place, _solid(shapely.union_all(faces[turns != 0])))
     area = _solid(shapely.union_all(faces[turns != 0]))
     if area is None:
         return None, _Flaw(Code.NO_AREA, Action.QUEUED, f"{_count(len(ring))} that enclose no sound area", place)

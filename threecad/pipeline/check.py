@@ -17,12 +17,13 @@ from typing import Any, NamedTuple
 from threecad.domain import Action, Annotation, Code, Finding, Shape, Size, Source
 from threecad.errors import LayoutError, ThreecadError
 from threecad.formats import labelme, queue
+from threecad.formats.cases import Decisions
 from threecad.formats.dataset import line, row_of
 from threecad.imaging import polygons
 from threecad.pipeline import threads
 from threecad.pipeline.config import Pipeline
-from threecad.pipeline.convert import Progress, budget, cores, settings_of
-from threecad.pipeline.publish import similar_labels
+from threecad.pipeline.convert import Progress, budget, choices_of, cores, settings_of
+from threecad.pipeline.publish import nobodys, similar_labels
 from threecad.pipeline.sources import Reader, Task, read_folder, type_lists
 from threecad.pipeline.store import write_atomically
 
@@ -86,6 +87,7 @@ def check(
     out: str | Path | None = None,
     fixed: str | Path | None = None,
     decode: bool = False,
+    decisions: str | Path | Decisions | None = None,
     workers: int | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Check:
@@ -94,8 +96,9 @@ def check(
     `out` gets findings.jsonl, relabel.csv and relabel/ (files that labelme opens, the reason in each shape's description);
     `fixed` gets every annotation that can be read: its repaired shapes redrawn, all else as it stands, and byte for byte where
     nothing was repaired, so that it can be copied over the raw folder. `decode` decodes every image as well, which finds the
-    damaged ones. The findings are those of a conversion with the same pipeline, but for what only decoded pixels show, and for
-    splits, which a check does not assign. Raises as `convert` does.
+    damaged ones. `decisions` are what people said about single shapes, as for `convert`. The findings are those of a conversion
+    with the same pipeline and decisions, but for what only decoded pixels show, and for splits, which a check does not assign.
+    Raises as `convert` does.
     """
     began = time.monotonic()
     settings = settings_of(pipeline)
@@ -106,8 +109,10 @@ def check(
         )
     root = root.resolve()
     desks = _desks(root, out, fixed)
+    said = choices_of(decisions)
     found = read_folder(root, settings.read)
-    task = Task(root, settings, type_lists(found, settings), found, None)
+    decided = said if isinstance(said, Decisions) else Decisions().changed(said) if said else Decisions()
+    task = Task(root, settings, type_lists(found, settings), found, None, decided)
     rows: defaultdict[str, Counter[str]] = defaultdict(Counter)
     versions: Counter[str] = Counter()
     findings = list(found.findings)
@@ -136,6 +141,7 @@ def check(
         for desk in filter(None, desks):
             desk.close()
         findings += similar_labels(found, settings)
+        findings += nobodys(decided, {source.id for source in found.sources})
         findings.sort(key=lambda each: (each.code, each.source, -1 if each.shape is None else each.shape, each.detail))
         if out is not None:
             write_atomically(Path(out) / "findings.jsonl", b"".join(line(row_of(each)) for each in findings))
@@ -316,7 +322,7 @@ def _mended(annotation: Annotation, size: Size, findings: list[Finding], setting
     group = max((shape.group for shape in annotation.shapes if shape.group is not None), default=0) + 1
     shapes = [[shape] for shape in file["shapes"]]
     for shape in repaired:
-        geometry, _ = polygons.repair(shape, size, annotation.source, settings.repair)
+        geometry = polygons.proposal(shape, size, settings.repair)
         if geometry is not None:
             parts = labelme.shapes_of(geometry, shape.label, group=group if shape.group is None else shape.group)
             if shape.group is None and len(parts) > 1:

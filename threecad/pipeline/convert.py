@@ -17,6 +17,7 @@ from pathlib import Path
 
 from threecad.domain import Action, Finding
 from threecad.errors import ConfigError, LayoutError, ThreecadError
+from threecad.formats.cases import DECISIONS, Choices, Decisions, read_choices
 from threecad.formats.dataset import Manifest
 from threecad.imaging import tiling
 from threecad.pipeline import config, threads
@@ -71,6 +72,7 @@ def convert(
     pipeline: Pipeline | str | Path | None = None,
     *,
     workers: int | None = None,
+    decisions: str | Path | Decisions | None = None,
     overwrite: bool = False,
     dry_run: bool = False,
     progress: Callable[[Progress], None] | None = None,
@@ -79,7 +81,10 @@ def convert(
 
     `raw_folder` holds images and labelme annotations; `out` becomes the data set, or is brought up to date if it is one.
     `pipeline` is a `Pipeline`, a TOML file or the name of one that ships with threecad. `workers` is the number of threads
-    (default: the cores this process may use). The bytes of the result depend on the input and the pipeline alone.
+    (default: the cores this process may use). The bytes of the result depend on the input, the pipeline and the decisions alone.
+
+    `decisions` are what people said about single shapes: a file that the report exports, or `Decisions`. They are kept in
+    `out/decisions.json` and hold in later runs too; new ones are added, and replace what was decided about the same shape.
 
     Raises ConfigError, LayoutError or BusyError for a request that cannot be met, and ThreecadError when the output cannot be
     written. Flaws in the data are findings: see `out/findings.jsonl`.
@@ -87,11 +92,12 @@ def convert(
     began = time.monotonic()
     settings = settings_of(pipeline)
     root, target = _folders(Path(raw_folder), Path(out))
+    said = choices_of(decisions)
     if dry_run:
-        return _rehearse(root, target, settings, overwrite, began)
+        return _rehearse(root, target, settings, said, overwrite, began)
     try:
         with hold(target, title(root), overwrite=overwrite) as store:
-            return _convert(root, store, settings, workers or cores(), overwrite, progress, began)
+            return _convert(root, store, settings, said, workers or cores(), overwrite, progress, began)
     except OSError as error:
         if not _ours(error.filename, target):
             raise
@@ -105,6 +111,7 @@ def _convert(
     root: Path,
     store: Store,
     settings: Pipeline,
+    said: Decisions | Choices | None,
     workers: int,
     overwrite: bool,
     progress: Callable[[Progress], None] | None,
@@ -113,7 +120,8 @@ def _convert(
     known = {record.source.id: Known.of(record) for record in store.load(forget=overwrite)}
     found = read_folder(root, settings.read, known.values())
     types = type_lists(found, settings)
-    task = Task(root, settings, types, found, store)
+    decided = decisions_of(store.out, said)
+    task = Task(root, settings, types, found, store, decided)
     todo = [source for source in found.sources if not task.done(source, known.get(source.id))]
     redone, pixels = 0, 0
     work = threads.work(todo, partial(task.start, known), workers=workers, budget=budget(), weigh=task.weigh)
@@ -127,7 +135,7 @@ def _convert(
                 progress(Progress(count, len(todo), pixels / 1e6, record.source.id))
     ids = [source.id for source in found.sources]
     gone = len(known.keys() - set(ids))
-    manifest, changed = publish(store, ids, known, found, types, settings, title(root), fresh=redone > 0)
+    manifest, changed = publish(store, ids, known, found, types, settings, title(root), fresh=redone > 0, decisions=decided)
     return Conversion(
         out=store.out,
         manifest=manifest,
@@ -140,7 +148,9 @@ def _convert(
     )
 
 
-def _rehearse(root: Path, out: Path, settings: Pipeline, overwrite: bool, began: float) -> Conversion:
+def _rehearse(
+    root: Path, out: Path, settings: Pipeline, said: Decisions | Choices | None, overwrite: bool, began: float
+) -> Conversion:
     """What a run would do, from sizes and times alone; nothing is written and no image is decoded."""
     refuse_foreign(out, title(root), overwrite=overwrite)
     known: dict[str, Known] = {}
@@ -148,7 +158,8 @@ def _rehearse(root: Path, out: Path, settings: Pipeline, overwrite: bool, began:
         with closing(Store(out)) as store:
             known = {record.source.id: Known.of(record) for record in store.load(forget=overwrite)}
     found = read_folder(root, settings.read, known.values())
-    task = Task(root, settings, type_lists(found, settings), found, None)
+    decided = decisions_of(out, said)
+    task = Task(root, settings, type_lists(found, settings), found, None, decided)
     ids = [source.id for source in found.sources]
     todo = [source for source in found.sources if not task.unchanged(source, known.get(source.id))]
     windows, pixels = 0, 0
@@ -157,7 +168,7 @@ def _rehearse(root: Path, out: Path, settings: Pipeline, overwrite: bool, began:
         if size is not None:
             windows += len(tiling.windows(size, settings.tiling)[0])
             pixels += size.area
-    changed = bool(todo) or not stands(out, made_from(ids, known, found, settings, title(root)))
+    changed = bool(todo) or not stands(out, made_from(ids, known, found, settings, title(root), decided))
     return Conversion(
         out=out,
         manifest=None,
@@ -182,6 +193,20 @@ def settings_of(pipeline: Pipeline | str | Path | None) -> Pipeline:
     if isinstance(pipeline, Pipeline):
         return pipeline
     return Pipeline() if pipeline is None else config.load(pipeline)
+
+
+def choices_of(decisions: str | Path | Decisions | None) -> Decisions | Choices | None:
+    """Decisions as given, or the file that was named."""
+    return read_choices(Path(decisions)) if isinstance(decisions, str | Path) else decisions
+
+
+def decisions_of(out: Path, said: Decisions | Choices | None) -> Decisions:
+    """What was decided so far, as `out` remembers it, and then what is `said` now."""
+    before = out / DECISIONS
+    kept = Decisions().changed(read_choices(before)) if before.is_file() else Decisions()
+    if isinstance(said, Decisions):
+        return kept.joined(said)
+    return kept if said is None else kept.changed(said)
 
 
 def _folders(root: Path, out: Path) -> tuple[Path, Path]:

@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from threecad.domain import Action, Annotation, Code, Defect, Finding, Region, Size, State, Window
+from threecad.domain import Action, Annotation, Code, Decision, Defect, Finding, Region, Size, State, Window
 from threecad.formats import coco
 from threecad.imaging import polygons, raster, tiling
 from threecad.pipeline.config import Pipeline, table
@@ -37,11 +37,20 @@ class Plan:
     narrow: int
 
 
-def plan(annotation: Annotation, size: Size, category: str, pipeline: Pipeline, *, poisoned: bool = False) -> Plan:
+def plan(
+    annotation: Annotation,
+    size: Size,
+    category: str,
+    pipeline: Pipeline,
+    *,
+    poisoned: bool = False,
+    decisions: Mapping[int, Decision] | None = None,
+) -> Plan:
     """Repair what was drawn, decide which pixels it owns and what every window shows.
 
     `size` is the image's own, after its EXIF orientation. Every shape has exactly one outcome in `shapes`. `poisoned` says that
-    somebody drew more on the image than the annotation holds, nobody knows where.
+    somebody drew more on the image than the annotation holds, nobody knows where. `decisions` are a person's about single
+    shapes, by their number; on an image of another size than stated, shapes can only be dropped.
 
     >>> from threecad.domain import Shape
     >>> square = Shape(0, "dent", "polygon", ((10, 10), (30, 10), (30, 30), (10, 30)))
@@ -53,8 +62,9 @@ def plan(annotation: Annotation, size: Size, category: str, pipeline: Pipeline, 
     if elsewhere:
         regions: list[Region] = []
         findings = [_elsewhere(annotation, index, size) for index in range(len(annotation.shapes))]
+        findings = polygons.settle(findings, decisions or {})
     else:
-        regions, findings = polygons.regions(annotation, size, table(pipeline.labels, category), pipeline.repair)
+        regions, findings = polygons.regions(annotation, size, table(pipeline.labels, category), pipeline.repair, decisions)
     outcomes = polygons.outcomes(annotation, findings)
     regions = [regions[number] for number in raster.order(regions)]
     spans, thin = raster.spans(regions, size, pipeline.raster.rule)

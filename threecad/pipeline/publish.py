@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +18,8 @@ from threecad.curation import duplicates, labels, splitting
 from threecad.domain import Action, Code, Finding, Sample, Source, Split, State
 from threecad.errors import ThreecadError
 from threecad.formats import coco, layout, queue
+from threecad.formats.cases import CASES, DECISIONS, Decisions
+from threecad.formats.cases import row_of as row_of_case
 from threecad.formats.dataset import (
     MANIFEST,
     SAMPLES,
@@ -33,7 +35,7 @@ from threecad.formats.dataset import (
 from threecad.formats.raw import Found
 from threecad.pipeline import config
 from threecad.pipeline.config import Pipeline
-from threecad.pipeline.record import File, Outline, Record, used
+from threecad.pipeline.record import CASE, File, Outline, Record, used
 from threecad.pipeline.sources import Known
 from threecad.pipeline.store import HOME, Store, same, write_atomically
 
@@ -101,6 +103,8 @@ class Placement:
                 for role in piece.files:
                     path = f"previews/{folder}/{sample.id}.png" if role == "preview" else getattr(sample, role)
                     found[number, role] = path if sample.split is not None else f"{UNUSED_FILES}/{sample.id}-{role}.png"
+        for shape in record.pictures:
+            found[shape, CASE] = layout.case_picture(record.source.id, shape)
         return found
 
 
@@ -114,12 +118,13 @@ def publish(
     raw: str,
     *,
     fresh: bool,
+    decisions: Decisions,
 ) -> tuple[Manifest, bool]:
     """Make the output folder the data set of these records, and say whether anything had to change; `fresh` records always do.
 
     Raises ThreecadError when the audit of what was written finds a leak: that would be a bug of ours, and no manifest is written.
     """
-    origin = made_from(ids, known, found, settings, raw)
+    origin = made_from(ids, known, found, settings, raw, decisions)
     if not fresh and stands(store.out, origin):
         store.fold(ids)
         store.clean()
@@ -136,6 +141,7 @@ def publish(
         _sheet(store, SAMPLES, digests) as samples,
         _sheet(store, "regions.jsonl", digests) as regions,
         _sheet(store, "sources.jsonl", digests) as sources,
+        _sheet(store, CASES, digests) as cases,
         _sheet(store, "SHA256SUMS", digests) as sums,
     ):
         for record in store.publish(ids, placement.places):
@@ -151,8 +157,15 @@ def publish(
                     sums.write(f"{file.sha256}  {file.path}\n".encode())
                     outputs += 1
             sources.write(line(_source(record, placement)))
+            for case in record.cases:
+                picture = record.pictures.get(case.shape)
+                cases.write(line(row_of_case(replace(case, picture=picture.path if picture else None))))
+            for file in record.pictures.values():
+                sums.write(f"{file.sha256}  {file.path}\n".encode())
+                outputs += 1
             tally.source(record)
     findings += _strangers(store.out, placement, written)
+    findings += nobodys(decisions, set(ids))
     findings += splitting.audit(read_samples(store.out / SAMPLES), placement.groups)
     leaks = [finding for finding in findings if finding.code is Code.LEAK and finding.action is not Action.KEPT]
     if leaks:
@@ -166,6 +179,10 @@ def publish(
             tally.finding(finding, found.categories)
     digests["relabel.csv"] = store.write("relabel.csv", queue.table(findings).encode())
     digests["pipeline.toml"] = store.write("pipeline.toml", config.dump(settings).encode())
+    if decisions:
+        digests[DECISIONS] = store.write(DECISIONS, decisions.text().encode())
+    else:
+        (store.out / DECISIONS).unlink(missing_ok=True)
     names = {category: list(indices) for category, indices in types.items()}
     for split in Split:
         path = f"coco/{split.value}.json"
@@ -232,6 +249,13 @@ def _strangers(out: Path, placement: Placement, written: set[int]) -> Iterator[F
                 if hash(path) not in written:
                     detail = f"{path} is not threecad's, but readers of the folder take it for a tile"
                     yield Finding(Code.FOREIGN_FILE, Action.KEPT, category, None, detail)
+
+
+def nobodys(decisions: Decisions, sources: Collection[str]) -> Iterator[Finding]:
+    """A finding for each source that somebody decided about and that is not there; those that are tell of their own."""
+    for source in sorted(each for each in decisions if each not in sources):
+        detail = f"{len(decisions[source])} of a photograph that is not in the raw folder"
+        yield Finding(Code.DECISION_STALE, Action.KEPT, source, None, detail)
 
 
 def similar_labels(found: Found, settings: Pipeline) -> list[Finding]:
@@ -374,10 +398,13 @@ def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
 
-def made_from(ids: Iterable[str], known: Mapping[str, Known], found: Found, settings: Pipeline, raw: str) -> str:
-    """Digest of everything a data set is made from: settings, what the raw folder holds, and the key of every record."""
+def made_from(
+    ids: Iterable[str], known: Mapping[str, Known], found: Found, settings: Pipeline, raw: str, decisions: Decisions
+) -> str:
+    """Digest of everything a data set is made from: settings, what the raw folder holds, decisions, the key of every record."""
     findings = [row_of(each) for each in found.findings]
-    return _digest([settings.model_dump(mode="json"), findings, [(id_, known[id_].key) for id_ in ids], raw])
+    keys = [(id_, known[id_].key) for id_ in ids]
+    return _digest([settings.model_dump(mode="json"), findings, keys, raw, decisions.text()])
 
 
 def stands(out: Path, origin: str) -> bool:

@@ -11,11 +11,13 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from threecad import __version__
-from threecad.domain import Action, Defect, Finding, Size, Source, Split, State, Window
+from threecad.domain import Action, Case, Decision, Defect, Finding, Size, Source, Split, State, Window
 from threecad.formats.labelme import Peek
 from threecad.pipeline.config import Pipeline, table
 
 ROLES = ("image", "mask", "types", "ignore", "preview")
+CASE = "case"
+"""The role of a picture that goes with a case; its number is the shape's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Outline:
 class Record:
     """One finished source. `inputs` maps a path to its sha256, `seen` to (bytes, mtime, ctime) or None where the file was so
     young that a later change might not show, `peeks` what each annotation was seen to be about. `retry` asks for another try in
-    the next run whatever the digests say."""
+    the next run whatever the digests say. `cases` are the shapes that a person should look at, `pictures` show them."""
 
     source: Source
     key: str
@@ -75,13 +77,17 @@ class Record:
     narrow: int = 0
     retry: bool = False
     peeks: dict[str, Peek] = field(default_factory=dict)
+    cases: tuple[Case, ...] = ()
+    pictures: dict[int, File] = field(default_factory=dict)
 
     def files(self) -> Iterator[tuple[int, str, File]]:
-        """Number of the tile, role and file, in a fixed order."""
+        """Number of the tile, or of the shape for pictures of cases, role and file, in a fixed order."""
         for number, piece in enumerate(self.tiles):
             for role in ROLES:
                 if role in piece.files:
                     yield number, role, piece.files[role]
+        for number in sorted(self.pictures):
+            yield number, CASE, self.pictures[number]
 
 
 _RECORD = TypeAdapter(Record)
@@ -97,10 +103,18 @@ def loads(line: bytes) -> Record:
     return _RECORD.validate_json(line)
 
 
-def key_of(source: Source, inputs: Mapping[str, str], types: Iterable[tuple[str, int]], wide: bool, pipeline: Pipeline) -> str:
+def key_of(
+    source: Source,
+    inputs: Mapping[str, str],
+    types: Iterable[tuple[str, int]],
+    wide: bool,
+    pipeline: Pipeline,
+    decisions: Mapping[str, Decision],
+) -> str:
     """Digest of all that a record depends on: equal keys mean equal records, to the byte.
 
-    `types` are the numbers of the types it shows, `wide` whether the category has so many that they need 16 bits. What only
+    `types` are the numbers of the types it shows, `wide` whether the category has so many that they need 16 bits, `decisions`
+    what was decided about shapes of this source, by the shapes' digests. What only
     decides where files are put (splits, folder names) is left out: it moves files and needs no pixels.
     """
     depends = {
@@ -116,6 +130,7 @@ def key_of(source: Source, inputs: Mapping[str, str], types: Iterable[tuple[str,
         "tiling": pipeline.tiling.model_dump(),
         "png": pipeline.write.png,
         "previews": pipeline.write.previews,
+        "decisions": dict(decisions),
     }
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
 

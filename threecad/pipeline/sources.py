@@ -8,18 +8,20 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from threecad.curation import duplicates, splitting
 from threecad.domain import Action, Annotation, Code, Finding, Size, Source, State
 from threecad.errors import LayoutError, ReadError
-from threecad.formats import images, labelme, png, raw
-from threecad.imaging import drawing, polygons, tiling
+from threecad.formats import images, jpeg, labelme, png, raw
+from threecad.formats.cases import Decisions
+from threecad.imaging import crops, drawing, polygons, tiling
 from threecad.pipeline import config, journey, threads
 from threecad.pipeline.config import Pipeline
-from threecad.pipeline.record import File, Outline, Piece, Record, key_of, remembered
+from threecad.pipeline.looking import cases_of
+from threecad.pipeline.record import CASE, File, Outline, Piece, Record, key_of, remembered
 from threecad.pipeline.store import Store
 from threecad.settings import Reading
 
@@ -72,6 +74,7 @@ class Task:
     types: Mapping[str, Mapping[str, int]]
     found: raw.Found
     store: Store | None
+    decisions: Decisions = field(default_factory=Decisions)
 
     def files(self, source: Source) -> list[str]:
         """The files a source is read from: image, annotation, further annotations."""
@@ -104,7 +107,8 @@ class Task:
         type_of = polygons.lookup(labels)
         shown = {type_of(label) for label in (peek.labels if peek else ())}
         numbers = ((name, index) for name, index in names.items() if name in shown)
-        return key_of(source, inputs, numbers, len(names) > journey.NARROW, self.settings)
+        decided = self.decisions.get(source.id, {})
+        return key_of(source, inputs, numbers, len(names) > journey.NARROW, self.settings, decided)
 
     def size(self, source: Source, data: Mapping[str, bytes | None], findings: list[Finding]) -> Size | None:
         """What the image's header states; None, with a finding, where it cannot be read or is too large."""
@@ -176,7 +180,8 @@ class Task:
         findings += more
         base = replace(base, shapes=shapes)
         if picture is None or annotation is None or made is None:
-            record = replace(base, findings=tuple(findings))
+            shown = cases_of(source, annotation, size, findings, self.settings, self.decisions) if annotation else []
+            record = replace(base, findings=tuple(findings), cases=tuple(replace(case, view=None) for case in shown))
             return threads.Opened([], lambda: (record, True))
 
         doubtful = any(finding.action is Action.QUEUED for finding in findings)
@@ -204,6 +209,7 @@ class Task:
 
         def finish() -> tuple[Record, bool]:
             print_ = duplicates.fingerprint(picture.pixels)
+            shown = cases_of(source, annotation, size, findings, self.settings, self.decisions)
             record = replace(
                 base,
                 size=size,
@@ -217,6 +223,12 @@ class Task:
                     for number, (window, state, defects) in enumerate(made.tiles)
                 ),
                 narrow=made.narrow,
+                cases=tuple(shown),
+                pictures={
+                    case.shape: store.stage(key, case.shape, CASE, jpeg.encode_jpeg(crops.part(picture.pixels, case.view)))
+                    for case in shown
+                    if case.view is not None
+                },
             )
             return record, True
 
@@ -239,13 +251,21 @@ class Task:
         made = None
         if annotation is not None and size is not None:
             second = bool(self.found.second.get(source.id))  # also one that cannot be read
-            made = journey.plan(annotation, size, source.category, self.settings, poisoned=second)
+            decided = self.decisions.about(source.id, annotation.shapes)
+            made = journey.plan(annotation, size, source.category, self.settings, poisoned=second, decisions=decided)
             findings += made.findings
             shapes += made.shapes
         elif annotation is not None:
             lost = "its image cannot be used"
-            findings += [Finding(Code.ORPHAN_SHAPE, Action.QUEUED, source.id, shape.index, lost) for shape in annotation.shapes]
-            shapes[Action.QUEUED] += len(annotation.shapes)
+            orphans = [Finding(Code.ORPHAN_SHAPE, Action.QUEUED, source.id, shape.index, lost) for shape in annotation.shapes]
+            more = polygons.settle(orphans, self.decisions.about(source.id, annotation.shapes))
+            shapes += Counter(polygons.outcomes(annotation, more).values())
+            findings += more
+        stale = self.decisions.stale(source.id, annotation.shapes) if annotation is not None else []
+        findings += [
+            Finding(Code.DECISION_STALE, Action.KEPT, source.id, None, f"{decision} of a shape {digest}, which is not drawn")
+            for digest, decision in stale
+        ]
         return made, findings, {action: shapes[action] for action in Action}
 
     def annotation(self, source: Source, data: Mapping[str, bytes | None], findings: list[Finding]) -> Annotation | None:

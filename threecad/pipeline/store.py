@@ -33,7 +33,7 @@ from filelock import FileLock, Timeout
 from threecad.errors import BusyError, LayoutError
 from threecad.formats import layout
 from threecad.pipeline import record as records
-from threecad.pipeline.record import File, Record
+from threecad.pipeline.record import CASE, File, Record
 
 HOME = ".threecad"
 
@@ -127,8 +127,8 @@ class Store:
     def publish(self, ids: list[str], place: Callable[[Record], dict[tuple[int, str], str]]) -> Iterator[Record]:
         """Put the files of these sources where `place` says and yield each record as it then stands; forget all others.
 
-        `place` maps (number of the tile, role) to a path relative to the data set. Files that an earlier data set had and
-        this one has not are deleted at the end. Every move is written down before the first is made.
+        `place` maps (number of the tile or shape, role) to a path relative to the data set. Files that an earlier data set had
+        and this one has not are deleted at the end. Every move is written down before the first is made.
         """
         wanted = set(ids)
         with (self.home / "moves.jsonl").open("ab") as file:
@@ -164,7 +164,13 @@ class Store:
                             self._move(found, number, role, kept, target, made)
                             files[role] = replace(kept, path=target)
                     tiles.append(replace(piece, files=files))
-                stands = replace(found, tiles=tuple(tiles))
+                pictures = {}
+                for number, kept in found.pictures.items():
+                    target = places[number, CASE]
+                    stale.discard(target)
+                    self._move(found, number, CASE, kept, target, made)
+                    pictures[number] = replace(kept, path=target)
+                stands = replace(found, tiles=tuple(tiles), pictures=pictures)
                 lines[id_] = _append(state, stands)
                 yield stands
             state.flush()
@@ -199,7 +205,7 @@ class Store:
     # --- inside
 
     def _staged(self, key: str, number: int, role: str) -> Path:
-        return self.staging / key[:2] / f"{key[:32]}-{number}-{role}.png"
+        return self.staging / key[:2] / f"{key[:32]}-{number}-{role}.{'jpg' if role == CASE else 'png'}"
 
     def _origin(self, found: Record, number: int, role: str, kept: File) -> str:
         """Where a record says its file is, relative to the data set."""
