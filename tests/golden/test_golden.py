@@ -158,6 +158,7 @@ def told_of(out: Path, *, pictures: bool) -> dict[str, str]:
         "regions.jsonl": lines(region(row) for row in rows(out / "regions.jsonl")),
         "samples.jsonl": lines(sample(row, out, outlines) for row in samples),
         "findings.jsonl": lines(finding(row) for row in rows(out / "findings.jsonl")),
+        "cases.jsonl": lines(case(row, out) for row in rows(out / "cases.jsonl")),
         "masks.txt": "\n".join(mask(row, out, names[row["category"]]) for row in samples if row["types"] or row["ignore"]),
     }
     if pictures:
@@ -221,6 +222,15 @@ def sample(row: Row, out: Path, outlines: dict[tuple[str, str], Row]) -> Row:
 def finding(row: Row) -> Row:
     place = row["place"] and [round(value, 2) for value in row["place"]]
     return {key: row[key] for key in ("code", "action", "source", "shape", "detail")} | {"place": place}
+
+
+def case(row: Row, out: Path) -> Row:
+    outline = row["outline"] and json.loads(row["outline"])
+    told = {key: row[key] for key in ("source", "shape", "action", "codes", "kind", "view")} | {"points": len(row["points"])}
+    if row["picture"]:
+        with Image.open(out / row["picture"]) as picture:
+            assert picture.size == tuple(row["view"][2:])
+    return told | {"outline": outline and outline["type"], "picture": row["picture"]}
 
 
 def mask(row: Row, out: Path, types: list[str]) -> str:

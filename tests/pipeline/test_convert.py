@@ -16,6 +16,7 @@ from photographs import BOW_TIE, SMALL, contents, factory, photograph, polygon, 
 
 from threecad.domain import Action, Code, Split, State
 from threecad.errors import BusyError, ConfigError, LayoutError
+from threecad.formats.cases import read_cases
 from threecad.formats.dataset import Dataset, read_findings, read_manifest, read_samples
 from threecad.pipeline import sources
 from threecad.pipeline.config import Pipeline, override
@@ -44,7 +45,9 @@ def test_every_listed_file_is_there_with_its_digest_and_no_other(raw: Path, out:
     manifest = read_manifest(out)
     assert set(contents(out)) == listed | set(manifest.digests) | {"manifest.json"}
     named = [path for row in read_samples(out / "samples.jsonl") for path in (row.image, row.mask, row.types, row.ignore) if path]
-    assert sorted(named) == sorted(listed)
+    shown = [case.picture for case in read_cases(out / "cases.jsonl") if case.picture]
+    assert shown
+    assert sorted(named + shown) == sorted(listed)
 
 
 def test_number_of_workers_changes_no_byte(raw: Path, out: Path, tmp_path: Path) -> None:

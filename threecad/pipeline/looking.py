@@ -42,6 +42,8 @@ def cases_of(
         if outcomes[shape.index] is Action.DROPPED and shape.index not in decided:
             continue  # covered by a background that somebody drew on purpose
         elsewhere = any(each.code is Code.SIZE_MISMATCH for each in own)  # its points mean another image
+        waiting = {each.code for each in own if each.action is Action.QUEUED}
+        usable = size is not None and not elsewhere and waiting <= {Code.READINGS_DISAGREE, Code.DECIDED}
         cases.append(
             Case(
                 source=source.id,
@@ -55,7 +57,7 @@ def cases_of(
                 codes=tuple(each.code for each in own),
                 details=tuple(each.detail for each in own),
                 place=next((each.place for each in own if each.place is not None), None),
-                outline=None if size is None or elsewhere else _outline(shape, size, settings.repair),
+                outline=_outline(shape, size, settings.repair) if size is not None and usable else None,
                 digest=digest_of(shape),
                 decision=decided.get(shape.index),
                 view=None if size is None else crops.around(() if elsewhere else shape.points, size),
