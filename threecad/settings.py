@@ -183,5 +183,7 @@ class Describing(Section):
     """How to cite it."""
     version: str = "1.0.0"
     """Version of the data set, for those who publish it."""
+    published: Annotated[str | None, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] = None
+    """Day on which it was published, as 2026-11-23."""
     defect_source: str | None = None
     """Whether the defects are `Real` or `Forged`, as in the paper's Table 2."""
