@@ -145,9 +145,11 @@ def _cases() -> TypeAdapter[Case]:
     return TypeAdapter(Case)
 
 
-def schemas() -> dict[str, TypeAdapter[Any]]:
-    """What there is a JSON Schema of: a line of cases.jsonl, and a file of decisions."""
-    return {"case": _cases(), "decisions": TypeAdapter(Choices)}
+def schemas() -> dict[str, dict[str, Any]]:
+    """File name → JSON Schema of one line of cases.jsonl, and of a file of decisions."""
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    case = _cases().json_schema(mode="serialization")
+    return {"case.schema.json": dialect | case, "decisions.schema.json": dialect | Choices.model_json_schema()}
 
 
 def row_of(case: Case) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from threecad.formats import dataset, labelme
+from threecad.formats import cases, dataset, labelme
 from threecad.pipeline.config import Pipeline
 
 FOLDER = Path(__file__).parents[2] / "schemas"
@@ -20,6 +20,7 @@ def schemas() -> dict[str, str]:
         "pipeline.schema.json": {"$schema": DIALECT} | Pipeline.model_json_schema(),
         "labelme.schema.json": {"$schema": DIALECT} | labelme.schema(),
         **dataset.schemas(),
+        **cases.schemas(),
     }
     return {name: json.dumps(model, indent=2, sort_keys=True, ensure_ascii=False) + "\n" for name, model in models.items()}
 

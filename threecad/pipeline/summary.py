@@ -90,8 +90,8 @@ def _clock(seconds: float) -> str:
     return f"{hour}:{minute:02d}:{second:02d}"
 
 
-def show(done: Conversion, raw: Path) -> None:
-    """Print the summary of a conversion."""
+def show(done: Conversion, raw: Path, page: Path | None = None) -> None:
+    """Print the summary of a conversion; `page` is its report, where one was written."""
     console = _console()
     manifest = done.manifest
     if manifest is None:
@@ -109,11 +109,15 @@ def show(done: Conversion, raw: Path) -> None:
         own = [] if manifest.pipeline == _DEFAULTS else ["--pipeline", str(done.out / "pipeline.toml")]
         _say(console, f"Relabel queue: {done.out / 'relabel.csv'} ({_count(waiting, 'entry', 'entries')})", whole=True)
         _say(console, f"Data set: {done.out}", whole=True)
+        if page is not None:
+            _say(console, f"Report, where the queue is decided: {page}", whole=True)
         _say(console, f"Next, to lay the queue out for labelme: {_command('check', str(raw), *own)}", whole=True)
     else:
         _say(console, f"Data set: {done.out}", whole=True)
+        if page is not None:
+            _say(console, f"Report: {page}", whole=True)
         used = any(split != UNUSED for category in manifest.categories.values() for split in category.tiles)
-        after = f"Next, in Python: threecad.Dataset({str(done.out)!r})"
+        after = f"Next: {_command('stats', str(done.out))}, or in Python threecad.Dataset({str(done.out)!r})"
         _say(console, after if used else "It holds no image: the findings say why.", whole=True)
 
 

@@ -1,72 +1,17 @@
-"""The command line: parse, one call, print, exit code; nothing else.
-
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but a person has to look at the relabel queue.
-"""
+"""The commands that make a data set: convert, check, init, schema."""
 
 from __future__ import annotations
 
-import io
 import json
-import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import click
 
-from threecad import __version__
-from threecad.errors import ConfigError, LayoutError, ThreecadError
-
-if TYPE_CHECKING:
-    from threecad.pipeline.config import Pipeline
-
-DONE, FAILED, USAGE, QUEUE = 0, 1, 2, 3
-CODES = """\b
-Exit codes:
-  0 done · 1 failed · 2 wrong usage · 3 done, but a person has to look at the relabel queue"""
-EXAMPLES = {
-    "threecad": """\b
-Examples:
-  threecad check line7/                 # what is wrong with the annotations, and who has to look at it
-  threecad convert line7/ data/         # the data set, made or brought up to date
-  threecad init line7.toml              # a commented pipeline file with every setting""",
-    "convert": """\b
-Examples:
-  threecad convert line7/ data/
-  threecad convert line7/ data/ --unannotated good --workers 8
-  threecad convert line7/ data/ --pipeline line7.toml --dry-run
-  threecad convert line7/ data/ --images photos --annotations labels --json""",
-    "check": """\b
-Examples:
-  threecad check line7/
-  threecad check line7/ --decode --write-fixed line7-fixed/
-  threecad check line7/ --pipeline line7.toml --json""",
-    "init": """\b
-Examples:
-  threecad init                    # writes pipeline.toml
-  threecad init line7.toml""",
-    "schema": """\b
-Examples:
-  threecad schema
-  threecad schema pipeline > pipeline.schema.json""",
-}
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-@click.group(
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog=f"{EXAMPLES['threecad']}\n\n{CODES}",
-)
-@click.version_option(__version__, "-V", "--version", prog_name="threecad")
-def main() -> None:
-    """From labelled photographs to a data set for industrial inspection: validated masks, tiles, leak-free splits."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a log in an old code page must not end a run over an arrow or a name
-            stream.reconfigure(errors="backslashreplace")
+from threecad.cli.frame import F, code, examples, main, mistakes, plain, printing, settings_from
+from threecad.errors import ConfigError
 
 
 def _reading(command: F) -> F:
@@ -81,6 +26,12 @@ def _reading(command: F) -> F:
             type=click.Choice(["skip", "good", "error"]),
             help="Images without annotation outside folders named good, ok or normal [default: skip].",
         ),
+        click.option(
+            "--decisions",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="What people decided about single shapes, as the report exports it.",
+        ),
         click.option("--workers", type=click.IntRange(min=1), help="Threads [default: one a core]."),
         click.option("--strict", is_flag=True, help="Exit with 1 when any shape was dropped or queued."),
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output."),
@@ -90,7 +41,15 @@ def _reading(command: F) -> F:
     return command
 
 
-@main.command(epilog=f"{EXAMPLES['convert']}\n\n{CODES}", short_help="Make a data set, or bring one up to date.")
+@main.command(
+    epilog=examples(
+        "threecad convert line7/ data/",
+        "threecad convert line7/ data/ --unannotated good --workers 8",
+        "threecad convert line7/ data/ --pipeline line7.toml --dry-run",
+        "threecad convert line7/ data/ --images photos --annotations labels --json",
+    ),
+    short_help="Make a data set, or bring one up to date.",
+)
 @click.argument("raw", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @_reading
@@ -111,6 +70,7 @@ def _reading(command: F) -> F:
     "--resume", is_flag=True, help="Go on where an interrupted run stopped: always so, the option is for clarity in scripts."
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
+@click.option("--no-report", is_flag=True, help="Write neither OUT/report.html nor the data card.")
 def convert(
     raw: Path,
     out: Path,
@@ -119,6 +79,8 @@ def convert(
     overwrite: bool,
     resume: bool,
     dry_run: bool,
+    no_report: bool,
+    decisions: Path | None,
     strict: bool,
     as_json: bool,
     **options: Any,
@@ -127,25 +89,51 @@ def convert(
 
     A run over unchanged input does nothing; an interrupted run goes on where it stopped, to the same bytes; a changed image,
     annotation or setting redoes what depends on it. Flags override the pipeline file; what holds is in OUT/pipeline.toml.
+    OUT/report.html shows the result and the shapes that wait for a person; what is decided there comes back with --decisions.
     """
     if overwrite and resume:
         raise click.UsageError("--overwrite starts afresh and --resume goes on: choose one")
-    with _mistakes():
+    with mistakes():
         from threecad.pipeline import convert as pipeline
         from threecad.pipeline import summary
 
-        settings = _settings(options)
+        settings = settings_from(options)
         with summary.progress("converting", as_json) as progress:
-            done = pipeline.convert(raw, out, settings, workers=workers, overwrite=overwrite, dry_run=dry_run, progress=progress)
-        with _printing():
+            done = pipeline.convert(
+                raw, out, settings, workers=workers, decisions=decisions, overwrite=overwrite, dry_run=dry_run, progress=progress
+            )
+        page = None if dry_run or no_report else _told(out, changed=done.changed, workers=workers, quiet=as_json)
+        with printing():
             if as_json:
-                click.echo(json.dumps(summary.as_json(done), sort_keys=True))
+                report = {} if page is None else {"report": str(page)}
+                click.echo(json.dumps(summary.as_json(done) | report, sort_keys=True))
             else:
-                summary.show(done, raw)
-    sys.exit(_code(done.queued, done.flawless, strict))
+                summary.show(done, raw, page)
+    sys.exit(code(done.queued, done.flawless, strict))
 
 
-@main.command(epilog=f"{EXAMPLES['check']}\n\n{CODES}", short_help="Find what is wrong with the annotations.")
+def _told(out: Path, *, changed: bool, workers: int | None, quiet: bool) -> Path:
+    """The report of a conversion; written, and the data card with it, where anything changed or one of them is missing."""
+    from threecad.pipeline import card, summary
+    from threecad.pipeline.report import NAME, report
+
+    page = out / NAME
+    if changed or not (out / card.CARD).is_file():
+        card.card(out)
+    if changed or not page.is_file():
+        with summary.progress("reporting", quiet) as progress:
+            report(out, page, workers=workers, progress=progress)
+    return page
+
+
+@main.command(
+    epilog=examples(
+        "threecad check line7/",
+        "threecad check line7/ --decode --write-fixed line7-fixed/",
+        "threecad check line7/ --pipeline line7.toml --json",
+    ),
+    short_help="Find what is wrong with the annotations.",
+)
 @click.argument("raw", type=click.Path(path_type=Path))
 @_reading
 @click.option(
@@ -168,6 +156,7 @@ def check(
     out: Path,
     write_fixed: Path | None,
     decode: bool,
+    decisions: Path | None,
     workers: int | None,
     strict: bool,
     as_json: bool,
@@ -178,27 +167,35 @@ def check(
     Prints what was kept, repaired, queued and dropped; writes findings.jsonl and the relabel queue: relabel.csv, and a folder of
     JSON files that labelme opens, each with the reason in the shape's description.
     """
-    with _mistakes():
+    with mistakes():
         from threecad.pipeline import check as pipeline
         from threecad.pipeline import summary
 
-        settings = _settings(options)
+        settings = settings_from(options)
         with summary.progress("checking", as_json) as progress:
-            done = pipeline.check(raw, settings, out=out, fixed=write_fixed, decode=decode, workers=workers, progress=progress)
-        with _printing():
+            done = pipeline.check(
+                raw, settings, out=out, fixed=write_fixed, decode=decode, decisions=decisions, workers=workers, progress=progress
+            )
+        with printing():
             if as_json:
                 click.echo(json.dumps(summary.checked_json(done), sort_keys=True))
             else:
                 summary.show_check(done, raw, like=any(value is not None for value in options.values()))
-    sys.exit(_code(done.queued, done.flawless, strict))
+    sys.exit(code(done.queued, done.flawless, strict))
 
 
-@main.command(epilog=EXAMPLES["init"], short_help="Write a commented pipeline file.")
+@main.command(
+    epilog=examples(
+        "threecad init                    # writes pipeline.toml",
+        "threecad init line7.toml",
+    ),
+    short_help="Write a commented pipeline file.",
+)
 @click.argument("file", type=click.Path(path_type=Path), default=Path("pipeline.toml"))
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 def init(file: Path, *, force: bool) -> None:
     """Write a commented pipeline FILE that holds every setting at its default [default: pipeline.toml]."""
-    with _mistakes():
+    with mistakes():
         from threecad.pipeline.config import template
 
         try:
@@ -209,82 +206,28 @@ def init(file: Path, *, force: bool) -> None:
         except OSError as error:
             raise ConfigError(f"{file}: cannot be written ({error.strerror})") from None
         command = shlex.join(["threecad", "convert", "RAW", "OUT", "--pipeline", str(file)])
-        with _printing():
-            click.echo(f"{_plain(file)} written. Next: {_plain(command)}")
+        with printing():
+            click.echo(f"{plain(file)} written. Next: {plain(command)}")
 
 
-@main.command(epilog=EXAMPLES["schema"], short_help="Print a JSON Schema.")
+@main.command(
+    epilog=examples(
+        "threecad schema",
+        "threecad schema pipeline > pipeline.schema.json",
+    ),
+    short_help="Print a JSON Schema.",
+)
 @click.argument("name", required=False)
 def schema(name: str | None) -> None:
     """Print the JSON Schema NAME, for editors and validators; without a NAME, list them.
 
     There is one of the pipeline file, one of labelme's JSON as threecad reads it, and one of each list a data set holds.
     """
-    with _mistakes():
+    with mistakes():
         from threecad.pipeline.schemas import schemas
 
         made = {file.removesuffix(".schema.json"): text for file, text in schemas().items()}
         if name is not None and name not in made:
             raise ConfigError(f"no schema named {name!r}; there are {', '.join(made)}")
-        with _printing():
+        with printing():
             click.echo("\n".join(made) if name is None else made[name].rstrip("\n"))
-
-
-def _settings(options: dict[str, Any]) -> Pipeline:
-    from threecad.pipeline.config import Pipeline, load, override
-
-    name = options["pipeline"]
-    paths = {
-        "images": "read.images",
-        "annotations": "read.annotations",
-        "category": "read.category",
-        "unannotated": "read.unannotated",
-        "slice_size": "tiling.slice_size",
-        "overlap_ratio": "tiling.overlap_ratio",
-        "min_area_ratio": "tiling.min_area_ratio",
-        "edge": "tiling.edge",
-        "raster": "raster.rule",
-        "seed": "split.seed",
-    }
-    changes = {path: options.get(option) for option, path in paths.items()}
-    return override(load(name) if name else Pipeline(), changes)
-
-
-def _code(queued: bool, flawless: bool, strict: bool) -> int:
-    if strict and not flawless:
-        return FAILED
-    return QUEUE if queued else DONE
-
-
-@contextmanager
-def _mistakes() -> Iterator[None]:
-    """A user's mistake becomes one sentence; Ctrl-C says what is kept. A bug stays a traceback."""
-    try:
-        yield
-    except ThreecadError as error:
-        click.echo(f"threecad: {_plain(error)}", err=True)
-        sys.exit(USAGE if isinstance(error, ConfigError | LayoutError) else FAILED)
-    except KeyboardInterrupt:
-        click.echo("\nthreecad: interrupted; what is finished is kept, the same command goes on from there.", err=True)
-        sys.exit(130)
-
-
-@contextmanager
-def _printing() -> Iterator[None]:
-    """Around what goes to standard output: where that cannot be written, say so; a reader that went away is no news."""
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        with suppress(OSError), Path(os.devnull).open("wb") as nowhere:  # else the exit tries once more to write what is left
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
-        reason = error.strerror or error
-        raise ThreecadError(f"standard output cannot be written ({reason}); all else that was asked for is done") from None
-
-
-def _plain(text: object) -> str:
-    from threecad.pipeline.summary import plain
-
-    return plain(text)

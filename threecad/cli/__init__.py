@@ -1,0 +1,12 @@
+"""The command line: parse, one call, print, exit code; nothing else.
+
+`frame` holds the group, the exit codes and what all commands do alike; the commands are in the other modules, by what they are
+for. What a command needs is imported when it runs, so that `threecad --help` answers at once.
+"""
+
+from __future__ import annotations
+
+from threecad.cli import making, people, telling
+from threecad.cli.frame import main
+
+__all__ = ["main", "making", "people", "telling"]

@@ -1,0 +1,1 @@
+"""The commands about people who draw: agree."""
