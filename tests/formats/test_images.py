@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import struct
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -19,6 +21,8 @@ from PIL import Image, ImageFile, ImageOps
 from threecad.domain import Code, Size
 from threecad.errors import ReadError
 from threecad.formats import images
+from threecad.formats.containers import in_memory
+from threecad.formats.containers.tiff import Tiff
 
 LIMIT = 1_000_000
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
@@ -612,6 +616,89 @@ def test_a_jpeg_whose_tail_was_never_written_is_refused() -> None:
         data = LOSSY[case]
         for cut in range(100, len(data) - 4, 7):
             assert outcome(data[:cut] + bytes(len(data) - cut)) is None
+
+
+class Written(io.BytesIO):
+    """A file that somebody is writing: its rest arrives the moment after its length was asked for. It is not read for ever."""
+
+    def __init__(self, start: bytes, rest: bytes) -> None:
+        super().__init__(start)
+        self.rest, self.reads = rest, 0
+
+    def open(self, mode: str) -> Written:
+        assert mode == "rb"
+        return self
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        place = super().seek(offset, whence)
+        if whence == io.SEEK_END:
+            self.write(self.rest)
+            self.rest = b""
+        return place
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.reads += 1
+        assert self.reads < 1000, "the same bytes again and again"
+        return super().read(size)
+
+
+@pytest.mark.parametrize("case", CORPUS)
+def test_a_header_is_read_to_an_end_while_its_file_grows(case: str) -> None:
+    # Once the walk over the chunks of a growing PNG went on until the memory of the machine was full.
+    data = CORPUS[case]
+    size = images.size_of(data, "it")
+    for cut in {*range(min(len(data), 1100)), *range(0, len(data), max(1, len(data) // 150))}:
+        with suppress(ReadError):
+            assert images.size_of(Written(data[:cut], data[cut:]), "it") == size
+        with suppress(ReadError):
+            assert images.decode_file(Written(data[:cut], data[cut:]), "it", LIMIT).size == size
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("png", b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 5, 5, 8, 0, 0, 0, 0)) + chunk(b"abCd", b"") * 1100),
+        ("jpeg", b"\xff\xd8" + b"\xff\xe1\0\2" * 1100),
+        ("jpeg", b"\xff\xd8" + b"\xff" * 1100),
+        ("webp", b"RIFF" + struct.pack("<I", 8 * 1100 + 4) + b"WEBP" + b"JUNK\0\0\0\0" * 1100),
+    ],
+)
+def test_a_file_of_nothing_but_structure_is_given_up(kind: str, data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"threecad.formats.containers.{kind}.MOST", 1000)
+    with pytest.raises(ReadError, match=r"^it: damaged: more than 1,048,576 pieces$"):
+        images.size_of(data, "it")
+
+
+def test_a_tiff_whose_tags_all_point_at_the_same_million_numbers_is_refused() -> None:
+    entries = b"".join(struct.pack("<HHII", tag, 1, 1 << 20, 1000) for tag in range(254, 334))
+    data = struct.pack("<4sIH", b"II*\0", 8, 80) + entries + bytes(30) + bytes(1 << 20)
+    with pytest.raises(ReadError, match=r"^it: damaged: a TIFF directory of more numbers than an image needs$"):
+        images.size_of(data, "it")
+
+
+def test_crowded_directories_of_a_tiff_are_not_followed() -> None:
+    """Each of the overlapping directories says that it has 65,535 entries; ten thousand would take minutes."""
+    tail, step = 65_535 * 12, 16
+    body = bytearray(struct.pack("<4sI", b"II*\0", 8) + bytes(tail + 100 * step))
+    for place in range(8, 8 + 100 * step, step):
+        struct.pack_into("<H", body, place, 65_535)
+        struct.pack_into("<I", body, place + 2 + tail, place + step)
+    for number, tag in enumerate((256, 257)):
+        struct.pack_into("<HHII", body, 10 + 12 * (60_000 + number), tag, 3, 1, 5)
+    header = Tiff.parse(in_memory(memoryview(bytes(body))))
+    assert (header.size, header.pages) == (Size(5, 5), 1)
+
+
+def test_a_file_of_more_bytes_than_its_image_can_need_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "long.png"
+    path.write_bytes(saved(RGB, "PNG"))
+    for size, fits in ((images.most_bytes(LIMIT), True), (images.most_bytes(LIMIT) + 1, False)):
+        os.truncate(path, size)
+        if fits:
+            assert np.array_equal(images.decode_file(path, "it", LIMIT).pixels, RGB)
+        else:
+            with pytest.raises(ReadError, match=rf"^it: {size} bytes, more than an image of 1 MP can need$"):
+                images.decode_file(path, "it", LIMIT)
 
 
 def test_damage_is_told_in_the_error_and_not_on_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import re
 import socket
 import struct
 import threading
+import tracemalloc
 import unicodedata
 import zlib
 from collections import defaultdict
@@ -21,11 +22,13 @@ import pytest
 from photographs import BOW_TIE, SMALL, photograph, put, square
 from PIL import Image
 
-from threecad.domain import Action, Code, State
+from threecad.domain import Action, Code, Finding, State
 from threecad.formats.dataset import read_findings, read_manifest, read_samples
 from threecad.pipeline.check import check
 from threecad.pipeline.config import Pipeline, override
 from threecad.pipeline.convert import convert
+from threecad.pipeline.sources import Reader
+from threecad.settings import Reading
 
 pytestmark = pytest.mark.timeout(180)  # a pipe that is waited for would wait for ever
 
@@ -533,7 +536,6 @@ class TestHostileImagePath:
             assert not path.is_file() or str(tmp_path).encode() not in path.read_bytes()
 
 
-@pytest.mark.heavy  # once in five full runs its process died, cause not found yet: run it by hand with -m heavy
 def test_what_changes_while_it_is_read_is_told_and_tried_again(tmp_path: Path) -> None:
     """Somebody writes into the raw folder during the run: no crash, and the run after it is as if from nothing."""
     raw, out = tmp_path / "line7", tmp_path / "out"
@@ -567,3 +569,26 @@ def test_what_changes_while_it_is_read_is_told_and_tried_again(tmp_path: Path) -
     convert(raw, out, SMALL)
     convert(raw, tmp_path / "straight", SMALL)
     assert (out / "SHA256SUMS").read_bytes() == (tmp_path / "straight/SHA256SUMS").read_bytes()
+
+
+def test_a_file_that_grows_while_it_is_read_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is as long as it was when it was opened, or is tried again; how long it has become meanwhile costs no memory."""
+    path, long = tmp_path / "a.png", 70 << 20
+    path.write_bytes(b"x")
+    fstat = os.fstat
+
+    def grown(descriptor: int) -> os.stat_result:
+        status = fstat(descriptor)
+        if status.st_size < long:
+            os.truncate(path, long)
+        return status
+
+    monkeypatch.setattr(os, "fstat", grown)
+    findings: list[Finding] = []
+    tracemalloc.start()
+    try:
+        assert Reader(tmp_path, Reading(max_megapixels=1e-6)).bytes_of("a.png", "a.png", findings) is None
+        assert tracemalloc.get_traced_memory()[1] < long / 10
+    finally:
+        tracemalloc.stop()
+    assert [finding.code for finding in findings] == [Code.TOO_LARGE]

@@ -11,6 +11,7 @@ the TIFF tag) alone, not from XMP. CMYK goes through Pillow's plain conversion.
 
 from __future__ import annotations
 
+import io
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -81,9 +82,17 @@ def decode_file(path: Path, name: str, max_pixels: int) -> Picture:
     """As `decode`, of a file: its header is looked at before the rest is read. The pixels do not depend on the file any more."""
     with _naming(name), path.open("rb") as file:
         _refuse_above(max_pixels, _header(in_file(file)), name)
+        size = file.seek(0, io.SEEK_END)
+        if size > most_bytes(max_pixels):
+            raise Fault(f"{size} bytes, more than an image of {max_pixels / 1e6:.4g} MP can need")
         file.seek(0)
-        data = file.read()
+        data = file.read(size)
     return decode(data, name, max_pixels)
+
+
+def most_bytes(max_pixels: int) -> int:
+    """Bytes that a file of so many pixels may have: those of 16-bit RGBA, and plenty for whatever else it holds."""
+    return 8 * max_pixels + (64 << 20)
 
 
 def size_of(data: bytes | memoryview | Path, name: str) -> Size:

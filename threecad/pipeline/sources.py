@@ -330,7 +330,7 @@ class Reader:
 
     def __init__(self, root: Path, settings: Reading) -> None:
         self.root = root
-        self.limits = json_limit(settings), int(settings.max_megapixels * 8e6) + (64 << 20)
+        self.limits = json_limit(settings), images.most_bytes(int(settings.max_megapixels * 1e6))
         self.inputs: dict[str, str] = {}
         self.seen: dict[str, tuple[int, int, int] | None] = {}
 
@@ -339,9 +339,10 @@ class Reader:
         limit = self.limits[not path.lower().endswith(".json")]
         try:
             for _ in range(3):
-                with (self.root / path).open("rb", buffering=0) as file:
+                with (self.root / path).open("rb") as file:
                     before = os.fstat(file.fileno())
-                    data = file.read() if before.st_size <= limit else None
+                    # What grows meanwhile shows by its size; it is not followed to its new end, which may be anywhere.
+                    data = file.read(before.st_size) if before.st_size <= limit else None
                     digest = hashlib.sha256(data) if data is not None else hashlib.file_digest(file, "sha256")
                     after = os.fstat(file.fileno())
                 if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns):

@@ -37,6 +37,11 @@ class Fault(Exception):
 
 CUT_OFF = "cut off: the file ends before its image does"
 
+MOST = 1 << 20
+"""Pieces (chunks, segments) a file may consist of; 400 MP of 16-bit RGB in libpng's pieces of 8 KiB are 300,000. Each takes
+Python a microsecond and up to 150 bytes, while it need not have more than four bytes in the file."""
+ENDLESS = f"damaged: more than {MOST:,} pieces"
+
 Read = Callable[[int, int], bytes]
 """(offset, count) → at most so many bytes from there."""
 
@@ -46,12 +51,15 @@ def in_memory(view: memoryview) -> Read:
 
 
 def in_file(file: io.BufferedReader) -> Read:
+    """The file as long as it is now. What somebody writes behind that meanwhile is not read, so every walk comes to an end."""
     size = file.seek(0, io.SEEK_END)
 
     def read(offset: int, count: int) -> bytes:
-        # A damaged file may state offsets and lengths that no file can have.
-        file.seek(min(offset, size))
-        return file.read(min(count, size))
+        # A damaged file may state offsets and lengths that no file can have: these are not for seek and read to judge.
+        if offset >= size:
+            return b""
+        file.seek(offset)
+        return file.read(min(count, size - offset))
 
     return read
 

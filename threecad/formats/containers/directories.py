@@ -11,6 +11,11 @@ from threecad.formats.containers import Fault, Read, exactly, in_memory
 _FORMATS = {1: "B", 3: "H", 4: "I", 7: "B", 13: "I", 16: "Q", 18: "Q"}
 """TIFF's field types that hold unsigned numbers, as struct knows them."""
 
+_ENTRIES = 65535
+"""Entries a directory may have: what the field of TIFF that counts them can hold."""
+_VALUES = 1 << 22
+"""Numbers read of one directory, some 40 bytes each: the places and lengths of two million strips or tiles."""
+
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
@@ -31,15 +36,22 @@ class Dialect:
     def numbers(self, letter: str, data: bytes) -> tuple[int, ...]:
         return struct.unpack(f"{self.order}{len(data) // struct.calcsize('=' + letter)}{letter}", data)
 
-    def directory(self, read: Read, offset: int, wanted: Iterable[int]) -> tuple[dict[int, tuple[int, ...]], int]:
-        """The wanted tags of the directory at `offset` as numbers, and the offset of the next directory (0: none)."""
+    def directory(
+        self, read: Read, offset: int, wanted: Iterable[int], *, most: int = _ENTRIES
+    ) -> tuple[dict[int, tuple[int, ...]], int]:
+        """The wanted tags of the directory at `offset` as numbers, and the offset of the next directory (0: none).
+
+        One of more than `most` entries is a fault, and so are more numbers than any image needs: many tags may point at the
+        same bytes, and say that these are millions of numbers each.
+        """
         counter, step, inline, pointer = ("Q", 20, 8, "Q") if self.big else ("H", 12, 4, "I")
         (count,) = self.numbers(counter, exactly(read, offset, struct.calcsize("=" + counter)))
         start = offset + struct.calcsize("=" + counter)
-        if count > 65535:
+        if count > most:
             raise Fault("damaged: a TIFF directory without end")
         entries = exactly(read, start, count * step)
         tags = {}
+        left = _VALUES
         for place in range(0, len(entries), step):
             tag, kind = struct.unpack_from(self.order + "HH", entries, place)
             if tag not in wanted or kind not in _FORMATS or tag in tags:
@@ -48,6 +60,9 @@ class Dialect:
             value = entries[place + step - inline : place + step]
             if not amount:
                 continue
+            left -= amount
+            if left < 0:
+                raise Fault("damaged: a TIFF directory of more numbers than an image needs")
             extent = amount * struct.calcsize("=" + _FORMATS[kind])
             if extent > inline:
                 value = exactly(read, self.numbers(pointer, value)[0], extent)

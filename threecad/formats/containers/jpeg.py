@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from threecad.domain import Code, Size
-from threecad.formats.containers import CUT_OFF, Fault, Read, exactly
+from threecad.formats.containers import CUT_OFF, ENDLESS, MOST, Fault, Read, exactly
 from threecad.formats.containers.codecs import by_pillow
 from threecad.formats.containers.directories import orientation_of
 
@@ -36,7 +36,7 @@ class Jpeg:
         """Walk the segments up to the first scan."""
         frame, exif, offset = None, b"", 2
         extras = []
-        while True:
+        for _ in range(MOST):
             filler, marker = exactly(read, offset, 2)
             if filler != 0xFF:
                 raise Fault("damaged: a JPEG segment does not start with a marker")
@@ -55,6 +55,8 @@ class Jpeg:
             if marker == 0xDA:
                 break
             offset += 2 + length
+        else:
+            raise Fault(ENDLESS)
         if frame is None or len(frame) < 6:
             raise Fault("damaged: a JPEG without a frame header")
         precision, height, width, channels = struct.unpack(">BHHB", frame[:6])

@@ -10,7 +10,7 @@ import numpy as np
 from isal import isal_zlib
 
 from threecad.domain import Size
-from threecad.formats.containers import Fault, Read, exactly, first_of, see_through, transparency
+from threecad.formats.containers import ENDLESS, MOST, Fault, Read, exactly, first_of, see_through, transparency
 from threecad.formats.containers.codecs import by_opencv, is_gray, rgb
 from threecad.formats.containers.directories import orientation_of
 
@@ -48,6 +48,8 @@ class Png:
                 if kind in contents:
                     raise Fault(f"damaged: a second {kind.decode()} chunk")
                 contents[kind] = exactly(read, offset + 8, length)
+            if len(chunks) == MOST:
+                raise Fault(ENDLESS)
             chunks.append((kind, offset, length + 12))
             offset += length + 12
         exactly(read, offset - 1, 1)

@@ -25,6 +25,8 @@ _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_LENGTHS, _EXTRA, _FORMAT = 322, 323, 32
 _PASSED_ON = (_FILL, 292, 293, 347, 530)
 """Tags that only the codec needs, beside those that are written anew: bit order, fax options, JPEG tables, subsampling."""
 _WANTED = frozenset(range(254, 340)) | {347, 530}
+_PAGES, _ENTRIES = 10_000, 1_000
+"""Directories that are followed to count the pages, and the entries one may have: together some two seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +67,10 @@ class Tiff:
         if photometric == 3 and len(tags.get(_COLOURS, ())) != 3 * 2**bits:
             raise Fault(f"damaged: a palette of {len(tags.get(_COLOURS, ()))} values; expected {3 * 2**bits}")
         pages, seen = 1, {first}
-        while following and following not in seen and len(seen) < 10_000:
+        while following and following not in seen and len(seen) < _PAGES:
             seen.add(following)
             try:
-                page, following = dialect.directory(read, following, {_SUBFILE})
+                page, following = dialect.directory(read, following, {_SUBFILE}, most=_ENTRIES)
             except Fault:
                 break
             # Smaller copies and masks of the first page are not pages.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from threecad.domain import Size
-from threecad.formats.containers import CUT_OFF, Fault, Read, exactly, first_of, transparency
+from threecad.formats.containers import CUT_OFF, ENDLESS, MOST, Fault, Read, exactly, first_of, transparency
 from threecad.formats.containers.codecs import by_opencv, rgb
 from threecad.formats.containers.directories import orientation_of
 
@@ -69,12 +69,15 @@ class Webp:
 
 def _riff(read: Read, offset: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """(type, offset of the content, its length) of the chunks in [offset, end)."""
-    while offset + 8 <= end:
+    for _ in range(MOST):
+        if offset + 8 > end:
+            return
         kind, length = struct.unpack("<4sI", exactly(read, offset, 8))
         if offset + 8 + length > end:
             raise Fault(CUT_OFF)
         yield kind, offset + 8, length
         offset += 8 + length + length % 2
+    raise Fault(ENDLESS)
 
 
 def _webp_size(kind: bytes, fields: bytes) -> Size:
