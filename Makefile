@@ -29,14 +29,17 @@ help:  ## this list
 	@touch $@
 
 # The examples hold faults on purpose: exit code 3, "done, with a relabel queue", is what should come.
-demo: .venv/.base  ## convert the example photographs into ./demo and show the table
+demo: .venv/.base  ## convert the example photographs into ./demo, print its statistics, write its report
 	@echo '$$ threecad check examples/raw'
 	@$(BIN)/threecad check examples/raw || [ $$? -eq 3 ]
 	@echo
 	@echo '$$ threecad convert examples/raw demo --pipeline smoke'
 	@$(BIN)/threecad convert examples/raw demo --pipeline smoke || [ $$? -eq 3 ]
 	@echo
-	@echo 'The data set lies in demo/ (examples/raw.md says what each photograph is for).'
+	@echo '$$ threecad stats demo'
+	@$(BIN)/threecad stats demo || [ $$? -eq 3 ]
+	@echo
+	@echo 'The data set lies in demo/ (examples/raw.md says what each photograph is for), its report in demo/report.html.'
 	@echo 'Yours next: $(BIN)/threecad convert YOUR_PHOTOGRAPHS/ OUT/'
 
 lint: .venv/.dev  ## format, lint, types, floors and schemas

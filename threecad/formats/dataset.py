@@ -1,25 +1,30 @@
-"""A finished data set: its manifest and rows, and `Dataset`, which reads it (or any folder in MVTec's or 3CAD's layout)."""
+"""A finished data set: its manifest and rows, and `Dataset`, which reads it (or any other in one of the layouts)."""
 
 from __future__ import annotations
 
 import json
 import operator
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import cache
 from pathlib import Path
-from typing import Any, TypedDict, overload
+from typing import TYPE_CHECKING, Any, TypedDict, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from threecad.domain import Action, Code, Finding, Sample, Split, State
+from threecad.domain import Action, Code, Entry, Finding, MaskFile, Sample, Size, Split, State
 from threecad.errors import LayoutError, ReadError
-from threecad.formats.folders import Row, scan
-from threecad.formats.images import TooLarge, decode_file, size_of
-from threecad.formats.layout import GOOD
+from threecad.formats.images import TooLarge, decode_file, most_bytes, size_of
+from threecad.formats.layout import COMBINED, GOOD
+from threecad.formats.masks import planes, union
+
+if TYPE_CHECKING:
+    from threecad.formats.folders import Row
+    from threecad.formats.layouts import Request
 
 FORMAT = 1
 """Version of the manifest and the rows; a reader refuses a higher one."""
@@ -183,13 +188,27 @@ def read_manifest(root: Path) -> Manifest:
         raise ReadError(f"{path}: {_first(error)}") from None
 
 
+def is_written(root: Path) -> bool:
+    """Whether threecad wrote the data set at `root`: others have a manifest.json too."""
+    return (root / MANIFEST).is_file() and ((root / SAMPLES).is_file() or (root / _UNDER_WAY).is_dir())
+
+
+def refuse_unfinished(root: Path) -> None:
+    """LayoutError where `root`, or the data set of which it is one category, is a conversion that did not come to its end."""
+    for folder in () if (root / MANIFEST).is_file() else (root, root.parent):
+        if (folder / _UNDER_WAY).is_dir() and not (folder / MANIFEST).is_file():
+            raise LayoutError(f"{folder} is not finished: run the same threecad convert again")
+
+
 class Item(TypedDict):
     """One image as `Dataset` gives it; torch's default collate takes it as it is where the images are of one size.
 
     `image` is (height, width, 3) RGB, uint8, or uint16 where the file has 16 bits (not scaled); gray is repeated. `gt_mask` is
     (height, width) bool, all False for a good image and for a defective one without mask (then `mask_path` is "").
-    `gt_label` is 0 for good, 1 for defective. `type` is the type's folder, `types` those of all types in the image joined by
-    `+`, "" for good. The paths lead to the files, `id` is the sample's in the manifest (else the image's path from the root).
+    `gt_label` is 0 for good, 1 for defective. `type` is the type's folder (its name where types have none, `combined` for
+    several, `defect` for one that nobody names), `types` those of all types in the image joined by `+`, "" for good. The paths
+    lead to the files (`mask_path` to the first of several), `id` is the sample's in the manifest (else the image's path from the
+    root).
     """
 
     image: NDArray[np.uint8] | NDArray[np.uint16]
@@ -203,15 +222,16 @@ class Item(TypedDict):
 
 
 class Dataset(Sequence[Any]):
-    """The images of a data set that threecad wrote, or of any folder in MVTec's or 3CAD's layout (see `formats.folders`).
+    """The images of a data set that threecad wrote, or of any other in one of the layouts that docs/layouts.md tells.
 
     `root` holds a manifest, the folders of several categories, or one category's train/ and test/; `split` is `train`, `test`
     or `validation` and `category` one name or several, None meaning all; `transform` is called with each `Item` and what it
-    returns is what `[i]` gives. A slice is a smaller data set. Files are read when an item is asked for and never held open,
-    so a Dataset can be pickled (if `transform` can) and shared by the workers of a torch DataLoader.
+    returns is what `[i]` gives; `request` says about a foreign data set what its folders do not. A slice is a smaller data set.
+    Files are read when an item is asked for and never held open, so a Dataset can be pickled (if `transform` can) and shared by
+    the workers of a torch DataLoader.
 
-    `rows` tells about each image without reading it; `faults` lists masks that are missing or belong to no image. In masks any
-    value but 0 is a defect; in JPEG masks, whose values are blurred, any value above half of the range.
+    `rows` tells about each image without reading it; `faults` lists masks that are missing or belong to no image, and files that
+    were left out. In masks any value but 0 is a defect; in JPEG masks, whose values are blurred, any above half of the range.
 
     LayoutError if there is no such folder, split or category, or its conversion was interrupted. ReadError when an image or
     mask cannot be read or their sizes differ; no other sample is ever given in its place.
@@ -223,21 +243,20 @@ class Dataset(Sequence[Any]):
         split: str | None = None,
         category: str | Sequence[str] | None = None,
         transform: Callable[[Item], Any] | None = None,
+        *,
+        request: Request | None = None,
     ) -> None:
         self.root = Path(root)
         self.transform = transform
-        whole = (self.root / MANIFEST).is_file()
-        for folder in () if whole else (self.root, self.root.parent):  # also where one category is asked for
-            if (folder / _UNDER_WAY).is_dir() and not (folder / MANIFEST).is_file():
-                raise LayoutError(f"{folder} is not finished: run the same threecad convert again")
-        rows, findings = (_written(self.root), []) if whole else scan(self.root)
+        refuse_unfinished(self.root)
+        rows, findings = (_written(self.root), []) if request is None and is_written(self.root) else _found(self.root, request)
         if category is not None:
             rows, findings = self._of_categories(rows, findings, [category] if isinstance(category, str) else category)
         if split is not None:
-            found = sorted({row.split.value for row in rows})
+            found = sorted({row.split for row in rows if row.split is not None})
             rows = [row for row in rows if row.split == split]
             if not rows:
-                raise LayoutError(f"{self.root}: no image of split {split!r}; found {', '.join(found) or 'no image at all'}")
+                raise LayoutError(f"{self.root}: no image of split {split!r}; found {', '.join(found) or 'no split at all'}")
         self.rows: tuple[Row, ...] = tuple(rows)
         self.faults: tuple[Finding, ...] = tuple(findings)
 
@@ -248,10 +267,11 @@ class Dataset(Sequence[Any]):
         for category in categories:
             if category not in known:
                 raise LayoutError(f"{self.root}: no category {category!r}; found {', '.join(known) or 'none'}")
-        rows = [row for row in rows if row.category in categories]
-        if len(known) > 1:  # a finding's source then begins with the folder of its category
-            findings = [finding for finding in findings if finding.source.split("/")[0] in categories]
-        return rows, findings
+        mine = [row for row in rows if row.category in categories]
+        # A finding is of another category where its folder is, or the folder of its category lies beside those of these.
+        others = {folder for row in rows if row.category not in categories for folder in _homes(row)}
+        others -= {folder for row in mine for folder in _homes(row)}
+        return mine, [each for each in findings if not others & {each.source.split("/")[0], each.source.rpartition("/")[0]}]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -276,25 +296,66 @@ class Dataset(Sequence[Any]):
         return f"<Dataset {str(self.root)!r}: {len(self)} images>"
 
     def _load(self, row: Row) -> Item:
-        path = self.root / row.image
+        path = _within(self.root, row.image)
         pixels = _pixels(path)
         # torch warns of read-only arrays and refuses those with reversed rows.
         image: Any = np.repeat(pixels[:, :, None], 3, axis=2) if pixels.ndim == 2 else np.require(pixels, requirements=("C", "W"))
-        mask_path = str(self.root / row.mask) if row.mask else ""
-        mask = _mask(self.root / row.mask) if row.mask else np.zeros(image.shape[:2], bool)
-        if mask.shape != image.shape[:2]:
-            found, expected = (f"{width} × {height}" for height, width in (mask.shape, image.shape[:2]))
-            raise ReadError(f"{mask_path}: the mask is {found} pixels (width × height), expected {expected} as {path.name}")
+        mask, named = _mask(self.root, row, Size(*image.shape[:2]))
+        kind, types = (row.type, row.types) if row.type else _told(named, row.defective, bool(mask.any()))
         return Item(
             image=image,
             gt_mask=mask,
-            gt_label=int(row.defective),
-            type=row.type,
-            types=row.types,
+            gt_label=int(kind != GOOD),
+            type=kind,
+            types=types,
             image_path=str(path),
-            mask_path=mask_path,
+            mask_path=str(self.root / row.mask) if row.mask else "",
             id=row.id,
         )
+
+
+def _homes(row: Row) -> set[str]:
+    """The folders of a row's files, and the uppermost ones of these."""
+    paths = [path for path in (row.image, row.mask) if path]
+    return {path.split("/")[0] for path in paths} | {path.rpartition("/")[0] for path in paths}
+
+
+def _told(named: Sequence[str], defective: bool | None, marked: bool) -> tuple[str, str]:
+    """`type` and `types` of an image whose masks alone tell."""
+    if not (marked if defective is None else defective):
+        return GOOD, ""
+    names = [name for name in named if name]
+    return COMBINED if len(names) > 1 else "".join(names) or "defect", "+".join(names)
+
+
+def _mask(root: Path, row: Row, size: Size) -> tuple[NDArray[np.bool_], list[str]]:
+    """The union of a row's masks, and the types that it shows."""
+    if not row.mask:
+        return np.zeros((size.height, size.width), np.bool_), []
+    paths = [_within(root, mask.path) for mask in row.entry.masks]
+    named, flaws = planes([_bytes(path) for path in paths], row.entry, size)
+    for code, detail in flaws:
+        if code in (Code.MASK_OTHER_SIZE, Code.MASK_UNREADABLE):
+            which, _, rest = detail.partition(": ") if len(paths) > 1 else ("mask 1", "", detail)
+            raise ReadError(f"{paths[int(which.split()[1]) - 1]}: {rest}")
+    return union(named, size), list(named)
+
+
+def _within(root: Path, path: str) -> Path:
+    """A path of the data set's rows. ReadError where it, or a link, leads out of the data set: rows may be anybody's."""
+    base = os.path.realpath(root)
+    if os.path.commonpath([base, os.path.realpath(root / path)]) != base:
+        raise ReadError(f"{root / path}: leads out of the data set")
+    return root / path
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            # No more than an image can need: what is longer is cut off, and so damaged.
+            return file.read(min(os.fstat(file.fileno()).st_size, most_bytes(_MAX_PIXELS)))
+    except OSError as error:
+        raise ReadError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _pixels(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
@@ -306,15 +367,18 @@ def _pixels(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
         raise ReadError(f"{path}: {found}; a Dataset reads images of at most {_MAX_PIXELS / 1e6:g} million") from None
 
 
-def _mask(path: Path) -> NDArray[np.bool_]:
-    pixels = _pixels(path)
-    values: NDArray[np.uint8 | np.uint16] = pixels if pixels.ndim == 2 else pixels.max(axis=2)
-    lossy = path.suffix.lower() in (".jpg", ".jpeg")
-    return values > (np.iinfo(values.dtype).max // 2 if lossy else 0)
+def _found(root: Path, request: Request | None) -> tuple[list[Row], list[Finding]]:
+    """The rows of any layout, and what is amiss with its files."""
+    from threecad.formats import folders, layouts  # they read what this module wrote
+
+    listing = layouts.read(root, request)
+    return folders.rows_of(listing), listing.findings
 
 
 def _written(root: Path) -> list[Row]:
     """The rows of a data set that threecad wrote: every sample that a split uses, in the manifest's order."""
+    from threecad.formats.folders import Row
+
     manifest = read_manifest(root)
     names = {(name, kind.name): kind.folder for name, category in manifest.categories.items() for kind in category.types}
     rows = []
@@ -324,7 +388,8 @@ def _written(root: Path) -> list[Row]:
         kind = GOOD if sample.state is State.GOOD else sample.image.split("/")[-2]
         types = "" if kind == GOOD else "+".join(names.get((sample.category, label), label) for label in sample.labels)
         category = sys.intern(sample.category)
-        rows.append(
-            Row(sample.id, category, Split(sample.split), sys.intern(kind), sys.intern(types), sample.image, sample.mask or "")
-        )
+        split = Split(sample.split)
+        masks = (MaskFile(sample.mask),) if sample.mask is not None else ()
+        entry = Entry(sample.id, category, split, sample.state, sample.labels, sample.image, masks, sample.source)
+        rows.append(Row(sample.id, category, split, sys.intern(kind), sys.intern(types), sample.image, sample.mask or "", entry))
     return rows

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from threecad.formats import cases, dataset, labelme
+from threecad.pipeline import tables
 from threecad.pipeline.config import Pipeline
 
 FOLDER = Path(__file__).parents[2] / "schemas"
@@ -21,6 +22,7 @@ def schemas() -> dict[str, str]:
         "labelme.schema.json": {"$schema": DIALECT} | labelme.schema(),
         **dataset.schemas(),
         **cases.schemas(),
+        "statistics.schema.json": {"$schema": DIALECT} | tables.schema(),
     }
     return {name: json.dumps(model, indent=2, sort_keys=True, ensure_ascii=False) + "\n" for name, model in models.items()}
 

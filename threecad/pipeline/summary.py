@@ -92,7 +92,7 @@ def _clock(seconds: float) -> str:
 
 def show(done: Conversion, raw: Path, page: Path | None = None) -> None:
     """Print the summary of a conversion; `page` is its report, where one was written."""
-    console = _console()
+    console = terminal()
     manifest = done.manifest
     if manifest is None:
         _say(console, _rehearsal(done))
@@ -123,7 +123,7 @@ def show(done: Conversion, raw: Path, page: Path | None = None) -> None:
 
 def show_check(done: Check, raw: Path, *, like: bool = False) -> None:
     """Print the summary of a check; `like` says that it ran with options a conversion has to be given again."""
-    console = _console()
+    console = terminal()
     head = [raw.resolve().name, _count(done.images, "image"), _count(done.annotated, "annotation")]
     head.append(_count(len(done.rows), "category", "categories"))
     if done.versions:
@@ -341,7 +341,7 @@ def _command(*words: str) -> str:
     return shlex.join(("threecad", *words))
 
 
-def _console() -> Console:
+def terminal() -> Console:
     """Standard output; in a file or a pipe, so wide that nothing is folded."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=_MORE_THAN_A_SCREEN)

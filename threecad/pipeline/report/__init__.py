@@ -1,0 +1,206 @@
+"""`threecad report`: the page by which people decide whether a data set is fit, and what goes back to the annotators.
+
+page.py      what was gathered, put into templates/report.html.j2 with its style and script
+gallery.py   what is known of each image        cards.py      its thumbnail and outlines
+queue.py     what is known of each case         findings.py   findings by code, copies
+charts.py    the figures                        shelf.py, beside.py   what stands beside the page
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from threecad.errors import ConfigError, ThreecadError
+
+if TYPE_CHECKING:
+    from threecad.formats.layouts import Request
+    from threecad.pipeline.convert import Progress
+    from threecad.pipeline.measures import Place
+    from threecad.pipeline.profile import Profile, Profiled
+    from threecad.pipeline.report.beside import Beside
+    from threecad.pipeline.report.cards import Card
+    from threecad.pipeline.report.gallery import Gallery
+
+NAME = "report.html"
+EMBED_IMAGES = 300
+"""Images up to which their thumbnails stand in the page, some 3 MB; those of larger data sets lie in a folder beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A page that was written: `beside` is the folder that goes with it, None where the page is all there is.
+
+    `images` are in the gallery, `cases` in the relabel queue, `waiting` of them for a decision; `findings` counts the findings.
+    """
+
+    out: Path
+    beside: Path | None
+    images: int
+    cases: int
+    waiting: int
+    findings: int
+    clean: bool
+
+
+def report(
+    root: str | Path,
+    out: str | Path | None = None,
+    request: Request | None = None,
+    *,
+    workers: int | None = None,
+    cache: Place = "default",
+    progress: Callable[[Progress], None] | None = None,
+) -> Report:
+    """Write a page about the data set at `root`, which threecad made or somebody else did in a layout that it reads.
+
+    `out` is report.html in a data set of threecad's, and `<name>-report.html` in the current folder for all others: nothing is
+    written into them unasked. A page about more than EMBED_IMAGES images needs the folder `<out's stem>-files` beside it. The
+    page refers to the images where they lie, by relative paths. The same data set gives the same bytes, whatever the number
+    of `workers`. Raises LayoutError where there is no such data set, ConfigError where `out` is somebody else's file.
+    """
+    try:
+        return _report(Path(root), out, request, workers, cache, progress)
+    except OSError as error:
+        raise ThreecadError(f"{error.filename or out or root}: {error.strerror}") from error
+
+
+def _report(
+    data: Path,
+    out: str | Path | None,
+    request: Request | None,
+    workers: int | None,
+    cache: Place,
+    progress: Callable[[Progress], None] | None,
+) -> Report:
+    from threecad.domain import Action
+    from threecad.formats.cases import CASES, read_cases
+    from threecad.formats.dataset import MANIFEST, read_findings, read_manifest
+    from threecad.pipeline.profile import profile, statistics
+    from threecad.pipeline.report import page, queue
+    from threecad.pipeline.report.beside import Beside
+    from threecad.pipeline.report.gallery import UNTOLD, UNUSED, Gallery
+    from threecad.pipeline.store import write_atomically
+
+    first, second = _halves(progress)
+    with _kept(cache) as kept:
+        whole = profile(data, request, workers=workers, cache=kept, progress=second)
+        ours = whole.listing.layout == "threecad"
+        manifest = read_manifest(data) if ours else None
+        place = _place(data, out, ours)
+        beside = Beside(place.with_name(f"{place.stem}-files"))
+        pictures = sum(entry.image is not None for entry in whole.listing.entries)
+        gallery = Gallery(beside if pictures > EMBED_IMAGES else None, UNUSED if ours else UNTOLD)
+        (found,) = statistics(data, request, workers=workers, cache=kept, progress=first)
+        digest = _show(whole, gallery, beside, workers)  # what was measured a moment ago is not measured again
+    cases = list(read_cases(data / CASES)) if ours and (data / CASES).is_file() else None
+    findings = [*(read_findings(data / "findings.jsonl") if ours else ()), *found.findings]
+    if manifest is not None:
+        digest = hashlib.sha256((data / MANIFEST).read_bytes()).hexdigest()
+    told = page.Gathered(
+        statistics=found,
+        manifest=manifest,
+        digest=digest,
+        gallery=gallery,
+        cases=cases,
+        queue=None if cases is None else queue.told(os.path.realpath(data), cases, beside),
+        findings=findings,
+        images=_address(data, place.parent),
+        beside=f"{quote(beside.folder.name)}/",
+        folder=beside.folder.name,
+    )
+    write_atomically(place, page.render(told))
+    beside.sweep()
+    return Report(
+        out=place,
+        beside=beside.folder if beside.used else None,
+        images=len(gallery),
+        cases=len(cases or ()),
+        waiting=sum(case.action is Action.QUEUED and case.decision is None for case in cases or ()),
+        findings=len(findings),
+        clean=found.clean,
+    )
+
+
+@contextmanager
+def _kept(cache: Place) -> Iterator[Place]:
+    """The cache; where none is wanted, one for this run alone, because everything is gone through twice."""
+    if cache is not None:
+        yield cache
+    else:
+        with TemporaryDirectory(prefix="threecad-") as folder:
+            yield Path(folder)
+
+
+def _halves(progress: Callable[[Progress], None] | None) -> Iterator[Callable[[Progress], None] | None]:
+    """What to tell while everything is gone through the first time, and the second: together they are one journey."""
+    if progress is None:
+        yield from (None, None)
+        return
+    read = [0.0]
+
+    def tell(step: Progress, before: int) -> None:
+        read[0] = max(read[0], step.megapixels)
+        progress(replace(step, done=-(-(before * step.total + step.done) // 2), megapixels=read[0]))
+
+    yield from (partial(tell, before=0), partial(tell, before=1))
+
+
+def _show(whole: Profile, gallery: Gallery, beside: Beside, workers: int | None) -> str:
+    """Fill the gallery; a digest of all images and their ids."""
+    from threecad.pipeline.convert import cores
+    from threecad.pipeline.report.cards import card_of, in_order
+    from threecad.pipeline.report.unwritten import outlines_of
+
+    drawn = outlines_of(whole.root, whole.listing.entries)
+    real = os.path.realpath(whole.root)
+    digest = hashlib.sha256()
+
+    def work(profiled: Profiled) -> Card:
+        return card_of(real, profiled, beside.has if gallery.apart else _nowhere, drawn)
+
+    with closing(in_order(work, whole, workers or cores())) as cards:
+        for card in cards:
+            gallery.add(card)
+            image = card.measure.digest if card.measure else ""
+            digest.update(f"{card.entry.id}\0{image}\n".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def _nowhere(name: str) -> bool:
+    return False
+
+
+def _place(data: Path, out: str | Path | None, ours: bool) -> Path:
+    """Where the page goes. ConfigError where something else stands there."""
+    from threecad.pipeline.report.page import GENERATOR
+
+    name = Path(os.path.realpath(data)).name
+    place = Path(out) if out is not None else data / NAME if ours else Path(f"{name}-{NAME}")
+    if place.is_dir():
+        raise ConfigError(f"{place}: is a folder; expected the name of a page, such as {place / NAME}")
+    if place.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"{place}: expected a name that ends in .html")
+    if place.exists():
+        with place.open("rb") as file:
+            if GENERATOR not in file.read(4096):
+                raise ConfigError(f"{place}: exists and is not a report of threecad's; delete it, or choose another --out")
+    return place
+
+
+def _address(data: Path, home: Path) -> str:
+    """How a page in `home` finds the data set: a relative URL that ends in a slash; an absolute one from another drive."""
+    real, base = os.path.realpath(data), os.path.realpath(home)
+    try:
+        path = os.path.relpath(real, base).replace(os.sep, "/")
+    except ValueError:
+        return f"{Path(real).as_uri()}/"
+    return f"{quote(os.fsencode(path))}/"
