@@ -407,6 +407,24 @@ def test_a_file_that_vanishes_or_turns_into_a_pipe_is_told(tmp_path: Path, monke
     assert [code for code, _ in findings(tmp_path, good("a.png"), good("b.png"))] == ["FILE_UNREADABLE"] * 2
 
 
+def test_damaged_files_never_end_a_run(tmp_path: Path) -> None:
+    random = np.random.default_rng(5)
+    whole = {suffix: cv2.imencode(suffix, noise(1))[1].tobytes() for suffix in (".png", ".jpg", ".bmp", ".tiff", ".webp")}
+    entries = []
+    for number in range(100):
+        name = f"{number}{list(whole)[number % len(whole)]}"
+        for folder in ("images", "masks"):
+            data = bytearray(whole[Path(name).suffix])
+            for place in random.integers(0, min(len(data), 200), random.integers(1, 4)):
+                data[place] = random.integers(0, 256)
+            put(tmp_path / folder / name, bytes(data[: random.integers(1, len(data) + 1)] if number % 4 == 0 else data))
+        entries.append(bad(f"images/{name}", f"masks/{name}"))
+    found = gone_through(tmp_path, Listing("test", entries, []), workers=2)
+    assert [entry for entry, _, _ in found] == entries
+    assert all(own for _, measure, own in found if measure is None)
+    assert any(measure is not None for _, measure, _ in found)
+
+
 # Categories
 
 

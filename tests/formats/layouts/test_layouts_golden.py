@@ -1,7 +1,9 @@
 """Every layout, with its faults: what a small data set is told to hold, in files that a person can read and review.
 
 `golden/<name>.jsonl` has the layout, then a line an entry (with the pixels of each type and the flaws that its masks show), then
-a line a finding. `trees` draws what is read. `pytest tests/golden tests/formats/layouts -k told --update-golden` writes them anew.
+a line a finding. `trees` draws what is read. To write them anew, to be read as a diff:
+
+    pytest tests/golden tests/formats/layouts -k told_as_expected --update-golden
 """
 
 from __future__ import annotations
