@@ -440,11 +440,11 @@ class Decision(StrEnum):
 class Case:
     """One shape that a person should look at, as drawn, and what was or could be made of it: a row of cases.jsonl.
 
-    A coordinate that is no finite number is None. `codes` and `details` are those of its findings, gravest first; `action` is its outcome as the data set stands. `outline` is
-    GeoJSON text in the source's frame: what the data set holds of it, or for a queued shape what `accept` would put there; None
-    where nothing can be made of it. `digest` names the shape as drawn, so that a decision never hits another one. `picture` is a
-    file of the data set that shows the part `view` (left, top, width, height in pixels) of the source, None where there is no
-    picture.
+    A coordinate that is no finite number is None. `codes` and `details` are those of its findings, gravest first; `action` is
+    its outcome as the data set stands. `outline` is GeoJSON text in the source's frame: what the data set holds of it, or for a
+    queued shape what `accept` would put there; None where nothing can be made of it. `digest` names the shape as drawn, so that
+    a decision never hits another one. `picture` is a file of the data set that shows the part `view` (left, top, width, height
+    in pixels) of the source, None where there is no picture.
     """
 
     source: str

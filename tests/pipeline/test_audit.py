@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from photographs import SMALL, factory
 
 from threecad.domain import Action, Code, Finding
 from threecad.errors import ConfigError, LayoutError, ReadError, ThreecadError
@@ -14,6 +16,7 @@ from threecad.formats.layouts import Request
 from threecad.formats.png import encode_mask, encode_png
 from threecad.pipeline import audit as module
 from threecad.pipeline.audit import Audit, as_json, audit, read_clean, write_clean
+from threecad.pipeline.convert import convert
 
 
 def picture(seed: int, side: int = 160) -> np.ndarray:
@@ -129,6 +132,22 @@ def test_tiles_that_share_pixels_are_found_by_sahis_names(tmp_path: Path) -> Non
     leave_out(root, [path for path, _ in found.dropped])
     assert look(root).clean
     assert len(list(root.rglob("*.png"))) == 3
+
+
+def test_a_photograph_of_threecads_own_in_two_splits_is_found(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    convert(factory(tmp_path / "raw", 4), data, SMALL)
+    assert look(data).clean
+    rows = [json.loads(line) for line in (data / "samples.jsonl").read_text(encoding="utf-8").splitlines()]
+    moved = next(row for row in rows if row["split"] == "train")
+    moved["split"] = "test"
+    (data / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    found = look(data)
+    mates = {row["image"] for row in rows if row["source"] == moved["source"] and row["split"] == "train"}
+    assert {path for path, _ in found.dropped} == mates
+    assert {overlap.source for overlap in found.overlaps} == {moved["source"]}
+    leave_out(data, [path for path, _ in found.dropped])
+    assert look(data).clean
 
 
 def test_the_number_of_workers_changes_nothing(leaking: Path) -> None:

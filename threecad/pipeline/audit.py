@@ -15,8 +15,8 @@ from threecad.curation import leaks
 from threecad.domain import Code, Finding
 from threecad.errors import ConfigError, ReadError, ThreecadError
 from threecad.formats.dataset import row_of
-from threecad.pipeline.convert import Progress, title
-from threecad.pipeline.profile import Gathered, profile
+from threecad.pipeline.convert import Progress
+from threecad.pipeline.profile import Gathered, called, profile
 from threecad.pipeline.store import write_atomically
 from threecad.settings import Splitting
 
@@ -90,7 +90,7 @@ def audit(
     dropped = leaks.disjoint(whole, settings, keep, near)
     findings += crowds
     return Audit(
-        name=title(Path(root).resolve()),
+        name=called(Path(root), going.listing)[0],
         layout=going.listing.layout,
         images=len(contents.digests),
         unseen=unseen,

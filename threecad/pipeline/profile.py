@@ -30,7 +30,8 @@ from threecad.curation.statistics import Drawn, Photograph, Tally
 from threecad.domain import Action, Code, Entry, Finding, Measure, Size, Split
 from threecad.errors import LayoutError, ReadError
 from threecad.formats import images, layouts, masks
-from threecad.formats.dataset import SAMPLES, read_samples
+from threecad.formats.containers.codecs import opencv
+from threecad.formats.dataset import SAMPLES, read_manifest, read_samples
 from threecad.imaging import measuring
 from threecad.pipeline import threads
 from threecad.pipeline.convert import Progress, budget, cores, title
@@ -92,6 +93,7 @@ class Profile:
         return len(self.listing.entries)
 
     def __iter__(self) -> Iterator[Profiled]:
+        opencv()  # told to leave the threads to us, also where no image needs its codecs
         entries = self.listing.entries
         size = max(BLOCK, _A_WORKER * self._workers)
         kept = Measures(self._cache)
@@ -412,6 +414,16 @@ def _read(file: _File) -> tuple[bytes, str, _File]:
 # ---------------------------------------------------------------- statistics
 
 
+def called(root: Path, listing: Listing) -> tuple[str, str | None]:
+    """The name of a data set, and whether its defects are real or forged where that was told. What threecad made is called as its
+    pipeline says, else after the raw folder; so it has the same name wherever it lies. All else is called after its folder."""
+    if listing.layout != "threecad":
+        return title(root.resolve()), None
+    manifest = read_manifest(root)
+    card = manifest.pipeline.get("card", {})
+    return card.get("name") or manifest.raw, card.get("defect_source")
+
+
 def statistics(
     root: str | Path,
     request: Request | None = None,
@@ -426,9 +438,9 @@ def statistics(
 ) -> tuple[Statistics, ...]:
     """Everything that can be said about the data set at `root`, and then about each to `compare` it with.
 
-    `request` and `category` are about the first alone; `defect_source` (Table 2) as well: whether its defects are real is not in
-    any file. `note` is told in a line what went wrong with the cache. Otherwise as `profile`, and ReadError where the rows that
-    threecad wrote beside its own data set cannot be read.
+    `request` and `category` are about the first alone; `defect_source` (Table 2) as well: whether its defects are real is in no
+    file but the pipeline's. `note` is told in a line what went wrong with the cache. Otherwise as `profile`, and ReadError where
+    the rows that threecad wrote beside its own data set cannot be read.
     """
     profiles = [profile(root, request, category=category, workers=workers, cache=cache)]
     profiles += [profile(other, workers=workers, cache=cache) for other in compare]
@@ -436,8 +448,9 @@ def statistics(
     found: list[Statistics] = []
     before = Progress(0, total, 0.0, "")
     for each in profiles:
-        told = defect_source if each is profiles[0] else None
-        tally = Tally(title(each.root.resolve()), each.listing.layout, defect_source=told)
+        name, real = called(each.root, each.listing)
+        told = defect_source if each is profiles[0] and defect_source else real
+        tally = Tally(name, each.listing.layout, defect_source=told)
         contents = Gathered(each.listing.entries)
         for entry, measure, findings in each:
             tally.add(entry, measure, findings)

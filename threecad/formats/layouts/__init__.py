@@ -88,7 +88,7 @@ def read(root: Path, request: Request | None = None) -> Listing:
         found = index
     _refuse_unheard(root, found.NAME, request)
     listing = found.read(tree, request)
-    if not listing.entries:
+    if not listing.entries and found is not threecad:  # of a conversion the findings tell why, and the queue
         why = f" ({shown(listing.findings[0].source)}: {listing.findings[0].detail})" if listing.findings else ""
         raise LayoutError(f"{root}: found layout {found.NAME} without an image that can be used{why}; expected at least one")
     return listing

@@ -70,7 +70,10 @@ def report(
     try:
         return _report(Path(root), out, request, workers, cache, progress)
     except OSError as error:
-        raise ThreecadError(f"{error.filename or out or root}: {error.strerror}") from error
+        where = error.filename or out or root
+        raise ThreecadError(
+            f"{where}: cannot be written ({error.strerror}); what is finished is kept, run the same command again"
+        ) from error
 
 
 def _report(
