@@ -102,28 +102,31 @@ def convert(
             done = pipeline.convert(
                 raw, out, settings, workers=workers, decisions=decisions, overwrite=overwrite, dry_run=dry_run, progress=progress
             )
-        page = None if dry_run or no_report else _told(out, changed=done.changed, workers=workers, quiet=as_json)
+        page, clean = (None, True) if dry_run or no_report else _told(out, changed=done.changed, workers=workers, quiet=as_json)
         with printing():
             if as_json:
                 report = {} if page is None else {"report": str(page)}
                 click.echo(json.dumps(summary.as_json(done) | report, sort_keys=True))
             else:
-                summary.show(done, raw, page)
+                summary.show(done, raw, page, clean=clean)
     sys.exit(code(done.queued, done.flawless, strict))
 
 
-def _told(out: Path, *, changed: bool, workers: int | None, quiet: bool) -> Path:
-    """The report of a conversion; written, and the data card with it, where anything changed or one of them is missing."""
+def _told(out: Path, *, changed: bool, workers: int | None, quiet: bool) -> tuple[Path, bool]:
+    """The report of a conversion; written, and the data card with it, where anything changed or one of them is missing.
+
+    Then also whether its audit, which looks at tiles, calls the split clean.
+    """
     from threecad.pipeline import card, summary
     from threecad.pipeline.report import NAME, report
 
-    page = out / NAME
+    page, clean = out / NAME, True
     if changed or not (out / card.CARD).is_file():
         card.card(out)
     if changed or not page.is_file():
         with summary.progress("reporting", quiet) as progress:
-            report(out, page, workers=workers, progress=progress)
-    return page
+            clean = report(out, page, workers=workers, progress=progress).clean
+    return page, clean
 
 
 @main.command(

@@ -23,6 +23,11 @@ from threecad.pipeline.config import Pipeline
 from threecad.pipeline.convert import Conversion, Progress
 from threecad.pipeline.publish import UNUSED
 
+_ALIKE = (
+    "But {page} shows tiles that stand in two splits and look the same or nearly so, though their photographs differ: "
+    "where they show one part, split.group keeps its photographs together."
+)
+
 EVERY_SECONDS = 10.0
 """How often a run that writes into a log says how far it is."""
 
@@ -90,8 +95,8 @@ def _clock(seconds: float) -> str:
     return f"{hour}:{minute:02d}:{second:02d}"
 
 
-def show(done: Conversion, raw: Path, page: Path | None = None) -> None:
-    """Print the summary of a conversion; `page` is its report, where one was written."""
+def show(done: Conversion, raw: Path, page: Path | None = None, *, clean: bool = True) -> None:
+    """Print the summary of a conversion; `page` is its report, where one was written, and `clean` what that says of the split."""
     console = terminal()
     manifest = done.manifest
     if manifest is None:
@@ -102,6 +107,8 @@ def show(done: Conversion, raw: Path, page: Path | None = None) -> None:
         rows = {name: [getattr(each.shapes, field) for field in _SHAPES] for name, each in manifest.categories.items()}
         _show(console, _tiles(manifest), _counts(("shapes", *_SHAPES[1:]), rows), _findings(_notable(manifest)))
         _say(console, _audit(manifest))
+        if not clean:
+            _say(console, _ALIKE.format(page=page))
     else:
         _say(console, f"Nothing to do: {_count(done.unchanged, 'source')} unchanged ({done.seconds:.1f} s).")
     if done.queued:
