@@ -477,7 +477,7 @@ def told(root: Path, **options: object) -> Statistics:
 
 def test_a_data_set_of_threecads_own_is_told_in_the_frame_of_its_photographs(converted: Path) -> None:
     found = told(converted)
-    assert (found.layout, found.name, found.clean) == ("threecad", "data", True)
+    assert (found.layout, found.name, found.clean) == ("threecad", "raw", True)
     rows = {row.category: row for row in found.sources}
     assert {name: (row.photographs, row.good, row.defects) for name, row in rows.items()} == {
         "All": (9, 4, 9),
@@ -513,10 +513,18 @@ def test_several_data_sets_are_told_one_after_the_other(tree: tuple[Path, Listin
     (tree[0] / "part").rename(tree[0] / "normal")
     steps: list[Progress] = []
     one, two = statistics(converted, compare=[tree[0]], cache=None, progress=steps.append, defect_source="Real")
-    assert [each.name for each in (one, two)] == ["data", "set"]
+    assert [each.name for each in (one, two)] == ["raw", "set"]
     assert [each.comparison.source for each in (one, two)] == ["Real", None]
     assert (steps[-1].done, {step.total for step in steps}) == (len(steps), {len(steps)})
     assert [step.megapixels for step in steps] == sorted(step.megapixels for step in steps)
+
+
+@pytest.mark.parametrize("card", [5, [], {}, {"name": 5}, {"name": ""}, None])
+def test_a_card_that_says_nothing_leaves_the_raw_folders_name(data: Path, card: object) -> None:
+    manifest = json.loads((data / "manifest.json").read_text(encoding="utf-8"))
+    manifest["pipeline"]["card"] = card
+    (data / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    assert told(data).name == "raw"
 
 
 def test_the_cache_changes_no_number(converted: Path, tmp_path: Path, trusting: None) -> None:

@@ -39,6 +39,7 @@ RESERVED_CATEGORIES = (
     "coco",
     "relabel",
     "previews",
+    "report-files",
     "sha256sums",
 )
 """Folders that no category may take: they stand beside the categories, or would make the root look like a category."""

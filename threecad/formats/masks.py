@@ -37,7 +37,7 @@ COLOUR = 1 << 24
 """In `MaskFile.types`, COLOUR + 65536 · red + 256 · green + blue names a colour; the name "" calls a value background."""
 
 _MAX_PIXELS = 400_000_000
-_MAX_PLANE_BYTES = 4_000_000_000
+_MAX_PLANE_BYTES = 1 << 30
 """Of all planes of one mask: a hostile index mask of 16 bits could ask for 65,535."""
 _MAX_BOX_BYTES = 10_000_000
 _MAX_COVERS = 100

@@ -47,9 +47,14 @@ def show(found: Audit, dataset: Path, clean: Path | None = None) -> None:
         return
     splits = Counter(Path(path).parts[0] for path, _ in found.dropped)
     where = f" ({', '.join(f'{count:,} in {name}' for name, count in sorted(splits.items()))})" if len(splits) < 10 else ""
-    say(f"NOT clean: {_count(len(found.dropped), 'image')} to leave out{where} make the splits disjoint.", "bold red")
     if found.unseen:
-        say(f"{_count(found.unseen, 'image')} could not be compared: nobody knows about them.")
+        say(f"NOT clean: {_count(found.unseen, 'image')} could not be compared, so nobody knows about them.", "bold red")
+    if found.dropped:
+        say(f"NOT clean: {_count(len(found.dropped), 'image')} to leave out{where} make the splits disjoint.", "bold red")
+    elif not found.unseen:
+        say("NOT clean: the findings above say why; leaving out images does not help.", "bold red")
+    if not found.dropped:
+        return
     if clean is not None:
         say(f"What to leave out, with the reasons: {clean}")
     else:

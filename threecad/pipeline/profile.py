@@ -13,7 +13,7 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -58,13 +58,26 @@ _LONGEST_LINE = 64_000_000  # bytes of an outline of more than a million points
 _MASK = re.compile(r"mask (\d+) of \d+: ")  # how `masks.planes` says which of several masks is meant
 
 Profiled = tuple[Entry, Measure | None, list[Finding]]
+Look = Callable[[Entry, "NDArray[Any]", Mapping[str, "NDArray[np.bool_]"]], object]
+"""Takes an entry, its pixels and its masks by type, on any thread, while an image that is measured is open."""
+
+
+class _Done(NamedTuple):
+    """An image that can be handed out; `fresh` is whether it was decoded, `seen` what a look at it gave."""
+
+    entry: Entry
+    measure: Measure | None
+    findings: list[Finding]
+    fresh: bool = False
+    seen: object = None
 
 
 class Profile:
     """The images of a data set with their measures, in the listing's order; it can be gone through once.
 
     A measure is None where there is no image, or none that can be used; its findings say why. `done` images have been handed out
-    so far, and `megapixels` read for them. `note` tells in one line why the cache was of no use, once all have been.
+    so far, and `megapixels` read for them. `note` tells in one line why the cache was of no use, once all have been. `seen` is
+    what `look` made of the image handed out last, None where that was not decoded because the cache knew its measure.
     """
 
     def __init__(
@@ -76,9 +89,12 @@ class Profile:
         workers: int | None = None,
         cache: Place = "default",
         progress: Callable[[Progress], None] | None = None,
+        look: Look | None = None,
     ) -> None:
         self.root = root
         self.listing = listing
+        self.seen: object = None
+        self._look = look
         self.done = 0
         self.megapixels = 0.0
         self.note: str | None = None
@@ -99,7 +115,8 @@ class Profile:
         kept = Measures(self._cache)
         with closing(kept):
             for first in range(0, len(entries), size):
-                for entry, measure, findings, fresh in self._block(entries[first : first + size], kept):
+                for entry, measure, findings, fresh, seen in self._block(entries[first : first + size], kept):
+                    self.seen = seen
                     self.done += 1
                     self.megapixels += measure.size.area / 1e6 if measure is not None and fresh else 0
                     yield entry, measure, findings
@@ -108,15 +125,15 @@ class Profile:
                 kept.flush()
         self.note = kept.note
 
-    def _block(self, block: Sequence[Entry], kept: Measures) -> Iterator[tuple[Entry, Measure | None, list[Finding], bool]]:
-        done: dict[int, tuple[Entry, Measure | None, list[Finding], bool]] = {}
+    def _block(self, block: Sequence[Entry], kept: Measures) -> Iterator[_Done]:
+        done: dict[int, _Done] = {}
         todo: list[_Case] = []
         for number, entry in enumerate(block):
             case, findings = self._finder.case(number, entry, self._masked)
             if case is None:
-                done[number] = entry, None, findings, False
+                done[number] = _Done(entry, None, findings)
             elif (measure := self._known(case, kept)) is not None:
-                done[number] = entry, measure, [*findings, *self._flaws(case, measure)], False
+                done[number] = _Done(entry, measure, [*findings, *self._flaws(case, measure)])
             else:
                 todo.append(case)
         ready = 0
@@ -124,7 +141,7 @@ class Profile:
             number, findings = look.case.number, [*look.case.findings, *look.findings]
             if look.measure is not None:
                 findings += self._flaws(look.case, look.measure)
-            done[number] = block[number], look.measure, findings, look.fresh
+            done[number] = _Done(block[number], look.measure, findings, look.fresh, look.seen)
             while ready in done:
                 yield done.pop(ready)
                 ready += 1
@@ -146,7 +163,7 @@ class Profile:
         if self._hints is None:
             self._hints = kept.hints()
         work = threads.work(
-            todo, partial(_open, self._hints), workers=min(self._workers, len(todo)), budget=budget(), weigh=_weigh
+            todo, partial(_open, self._hints, self._look), workers=min(self._workers, len(todo)), budget=budget(), weigh=_weigh
         )
         with closing(work) as finished:
             for look in finished:
@@ -155,7 +172,7 @@ class Profile:
                     if known is not None:
                         look = replace(look, measure=known)
                     else:  # it was damaged, or has just been forgotten
-                        again = _look(look.case)
+                        again = _look(look.case, look=self._look)
                         look = replace(again, findings=(*look.findings, *again.findings))
                 for file, digest in look.read:
                     kept.remember(file.where, file.stat, digest)
@@ -189,6 +206,7 @@ def profile(
     workers: int | None = None,
     cache: Place = "default",
     progress: Callable[[Progress], None] | None = None,
+    look: Look | None = None,
 ) -> Profile:
     """The images of the data set at `root` and what they measure; `masked=False` leaves the masks alone.
 
@@ -200,7 +218,7 @@ def profile(
     listing = layouts.read(whole, request)
     if category is not None:
         listing = _of_categories(whole, listing, [category] if isinstance(category, str) else category)
-    return Profile(whole, listing, masked=masked, workers=workers, cache=cache, progress=progress)
+    return Profile(whole, listing, masked=masked, workers=workers, cache=cache, progress=progress, look=look)
 
 
 def _of_categories(root: Path, listing: Listing, categories: Sequence[str]) -> Listing:
@@ -308,7 +326,7 @@ class _Look:
     """What came of opening the files of a case, without those that could not be read; `read` are their digests.
 
     `key` is what the measure is kept under and `digest` the image's. Where there is a key but no measure, and no finding that
-    says why, the cache probably has it; `fresh` is whether the image was decoded.
+    says why, the cache probably has it; `fresh` is whether the image was decoded, `seen` what was made of it then.
     """
 
     case: _Case
@@ -318,6 +336,7 @@ class _Look:
     measure: Measure | None = None
     findings: tuple[Finding, ...] = ()
     fresh: bool = False
+    seen: object = None
 
 
 def _weigh(case: _Case) -> int:
@@ -329,12 +348,12 @@ def _weigh(case: _Case) -> int:
     return sum(file.stat.st_size for file in case.files if file is not None) + (area * BYTES_A_PIXEL if area <= MAX_PIXELS else 0)
 
 
-def _open(hints: NDArray[np.uint64], case: _Case) -> threads.Opened[_Look]:
-    look = _look(case, hints)  # here, while its weight is reserved; nothing of the image is left afterwards
+def _open(hints: NDArray[np.uint64], wanted: Look | None, case: _Case) -> threads.Opened[_Look]:
+    look = _look(case, hints, wanted)  # here, while its weight is reserved; nothing of the image is left afterwards
     return threads.Opened([], lambda: look)
 
 
-def _look(case: _Case, hints: NDArray[np.uint64] | None = None) -> _Look:
+def _look(case: _Case, hints: NDArray[np.uint64] | None = None, look: Look | None = None) -> _Look:
     """Read the files of a case, and measure them unless the cache seems to know them."""
     findings: list[Finding] = []
     data: list[bytes] = []
@@ -356,11 +375,11 @@ def _look(case: _Case, hints: NDArray[np.uint64] | None = None) -> _Look:
         return _Look(case, findings=tuple(findings))
     key = key_of(case.entry, digests[0], digests[1:])
     read = tuple((file, digest) for file, digest in zip(files, digests, strict=True) if file is not None)
-    look = _Look(case, read, digests[0], key, None, tuple(findings))
+    found = _Look(case, read, digests[0], key, None, tuple(findings))
     if hints is not None and _hinted(hints, key):
-        return look
-    measure, more = _measure(case.entry, data, digests[0])
-    return replace(look, measure=measure, findings=(*findings, *more), fresh=True)
+        return found
+    measure, more, seen = _measure(case.entry, data, digests[0], look)
+    return replace(found, measure=measure, findings=(*findings, *more), fresh=True, seen=seen)
 
 
 def _hinted(hints: NDArray[np.uint64], key: bytes) -> bool:
@@ -369,7 +388,7 @@ def _hinted(hints: NDArray[np.uint64], key: bytes) -> bool:
     return place < len(hints) and bool(hints[place] == wanted)
 
 
-def _measure(entry: Entry, data: list[bytes], digest: str) -> tuple[Measure | None, list[Finding]]:
+def _measure(entry: Entry, data: list[bytes], digest: str, look: Look | None) -> tuple[Measure | None, list[Finding], object]:
     """`data` are the bytes of the image, which are given up as soon as it is decoded, and those of the masks."""
     path = entry.image or entry.id
     encoded = data.pop(0)
@@ -378,14 +397,15 @@ def _measure(entry: Entry, data: list[bytes], digest: str) -> tuple[Measure | No
     except images.TooLarge:
         size = images.size_of(encoded, path)
         detail = f"{size.width} × {size.height} pixels, more than {MAX_PIXELS / 1e6:g} million"
-        return None, [Finding(Code.TOO_LARGE, Action.DROPPED, path, None, detail)]
+        return None, [Finding(Code.TOO_LARGE, Action.DROPPED, path, None, detail)], None
     except ReadError as error:
-        return None, [Finding(Code.IMAGE_UNREADABLE, Action.DROPPED, path, None, str(error).removeprefix(f"{path}: "))]
+        return None, [Finding(Code.IMAGE_UNREADABLE, Action.DROPPED, path, None, str(error).removeprefix(f"{path}: "))], None
     del encoded
     pixels = picture.pixels
     planes, flaws = masks.planes(data, entry, Size(*pixels.shape[:2]))
     print_ = duplicates.fingerprint(pixels)
-    return measuring.measure(pixels, planes, digest, print_.hex() if print_ else None, [*picture.notes, *flaws]), []
+    measure = measuring.measure(pixels, planes, digest, print_.hex() if print_ else None, [*picture.notes, *flaws])
+    return measure, [], look(entry, pixels, planes) if look is not None else None
 
 
 def _read(file: _File) -> tuple[bytes, str, _File]:
@@ -420,8 +440,9 @@ def called(root: Path, listing: Listing) -> tuple[str, str | None]:
     if listing.layout != "threecad":
         return title(root.resolve()), None
     manifest = read_manifest(root)
-    card = manifest.pipeline.get("card", {})
-    return card.get("name") or manifest.raw, card.get("defect_source")
+    card = manifest.pipeline.get("card")  # whatever somebody may have written there
+    told = {key: value for key, value in card.items() if isinstance(value, str)} if isinstance(card, dict) else {}
+    return told.get("name") or manifest.raw, told.get("defect_source")
 
 
 def statistics(
@@ -448,26 +469,37 @@ def statistics(
     found: list[Statistics] = []
     before = Progress(0, total, 0.0, "")
     for each in profiles:
-        name, real = called(each.root, each.listing)
-        told = defect_source if each is profiles[0] and defect_source else real
-        tally = Tally(name, each.listing.layout, defect_source=told)
-        contents = Gathered(each.listing.entries)
-        for entry, measure, findings in each:
-            tally.add(entry, measure, findings)
-            contents.add(entry, measure)
-            if progress is not None:
-                done, megapixels = before.done + each.done, before.megapixels + each.megapixels
-                progress(Progress(done, total, megapixels, entry.id))
+        found.append(summed(each, _telling(each, before, progress), defect_source if each is profiles[0] else None))
         before = Progress(before.done + each.done, total, before.megapixels + each.megapixels, "")
-        if each.listing.layout == "threecad":
-            _photographs(each.root, tally, {entry.category for entry in each.listing.entries})
-        splits = {entry.image: entry.split for entry in each.listing.entries if entry.image is not None}
-        same, crowds = leaks.compare(contents.digests, contents.fingerprints, splits, Splitting())
-        shared = leaks.overlaps(each.listing.entries, contents.sizes, contents.digests)
-        found.append(tally.finish(same, shared, [*each.listing.findings, *crowds]))
         if each.note is not None and note is not None:
             note(each.note)
     return tuple(found)
+
+
+def _telling(whole: Profile, before: Progress, progress: Callable[[Progress], None] | None) -> Iterator[Profiled]:
+    """A profile that is one of several, and tells how far all of them are."""
+    for profiled in whole:
+        yield profiled
+        if progress is not None:
+            done, megapixels = before.done + whole.done, before.megapixels + whole.megapixels
+            progress(Progress(done, before.total, megapixels, profiled[0].id))
+
+
+def summed(whole: Profile, images: Iterable[Profiled], defect_source: str | None = None) -> Statistics:
+    """Everything that can be said about the data set of a profile, whose `images` are handed on by whoever goes through it."""
+    name, real = called(whole.root, whole.listing)
+    tally = Tally(name, whole.listing.layout, defect_source=defect_source or real)
+    entries = whole.listing.entries
+    contents = Gathered(entries)
+    for entry, measure, findings in images:
+        tally.add(entry, measure, findings)
+        contents.add(entry, measure)
+    if whole.listing.layout == "threecad":
+        _photographs(whole.root, tally, {entry.category for entry in entries})
+    splits = {entry.image: entry.split for entry in entries if entry.image is not None}
+    same, crowds = leaks.compare(contents.digests, contents.fingerprints, splits, Splitting())
+    shared = leaks.overlaps(entries, contents.sizes, contents.digests)
+    return tally.finish(same, shared, [*whole.listing.findings, *crowds])
 
 
 class Gathered:

@@ -11,11 +11,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -87,23 +85,23 @@ def _report(
     from threecad.domain import Action
     from threecad.formats.cases import CASES, read_cases
     from threecad.formats.dataset import MANIFEST, read_findings, read_manifest
-    from threecad.pipeline.profile import profile, statistics
+    from threecad.pipeline.profile import profile, summed
     from threecad.pipeline.report import page, queue
     from threecad.pipeline.report.beside import Beside
+    from threecad.pipeline.report.cards import look_at
     from threecad.pipeline.report.gallery import UNTOLD, UNUSED, Gallery
     from threecad.pipeline.store import write_atomically
 
-    first, second = _halves(progress)
-    with _kept(cache) as kept:
-        whole = profile(data, request, workers=workers, cache=kept, progress=second)
-        ours = whole.listing.layout == "threecad"
-        manifest = read_manifest(data) if ours else None
-        place = _place(data, out, ours)
-        beside = Beside(place.with_name(f"{place.stem}-files"))
-        pictures = sum(entry.image is not None for entry in whole.listing.entries)
-        gallery = Gallery(beside if pictures > EMBED_IMAGES else None, UNUSED if ours else UNTOLD)
-        (found,) = statistics(data, request, workers=workers, cache=kept, progress=first)
-        digest = _show(whole, gallery, beside, workers)  # what was measured a moment ago is not measured again
+    whole = profile(data, request, workers=workers, cache=cache, progress=progress, look=look_at)
+    ours = whole.listing.layout == "threecad"
+    manifest = read_manifest(data) if ours else None
+    place = _place(data, out, ours)
+    beside = Beside(place.with_name(f"{place.stem}-files"))
+    pictures = sum(entry.image is not None for entry in whole.listing.entries)
+    gallery = Gallery(beside if pictures > EMBED_IMAGES else None, UNUSED if ours else UNTOLD)
+    content = hashlib.sha256()
+    found = summed(whole, _shown(whole, gallery, beside, content, workers))
+    digest = content.hexdigest()
     cases = list(read_cases(data / CASES)) if ours and (data / CASES).is_file() else None
     findings = [*(read_findings(data / "findings.jsonl") if ours else ()), *found.findings]
     if manifest is not None:
@@ -133,49 +131,25 @@ def _report(
     )
 
 
-@contextmanager
-def _kept(cache: Place) -> Iterator[Place]:
-    """The cache; where none is wanted, one for this run alone, because everything is gone through twice."""
-    if cache is not None:
-        yield cache
-    else:
-        with TemporaryDirectory(prefix="threecad-") as folder:
-            yield Path(folder)
-
-
-def _halves(progress: Callable[[Progress], None] | None) -> Iterator[Callable[[Progress], None] | None]:
-    """What to tell while everything is gone through the first time, and the second: together they are one journey."""
-    if progress is None:
-        yield from (None, None)
-        return
-    read = [0.0]
-
-    def tell(step: Progress, before: int) -> None:
-        read[0] = max(read[0], step.megapixels)
-        progress(replace(step, done=-(-(before * step.total + step.done) // 2), megapixels=read[0]))
-
-    yield from (partial(tell, before=0), partial(tell, before=1))
-
-
-def _show(whole: Profile, gallery: Gallery, beside: Beside, workers: int | None) -> str:
-    """Fill the gallery; a digest of all images and their ids."""
+def _shown(whole: Profile, gallery: Gallery, beside: Beside, content: hashlib._Hash, workers: int | None) -> Iterator[Profiled]:
+    """What is profiled, handed on after it has gone into the gallery; `content` becomes a digest of all images and their ids."""
     from threecad.pipeline.convert import cores
     from threecad.pipeline.report.cards import card_of, in_order
     from threecad.pipeline.report.unwritten import outlines_of
 
     drawn = outlines_of(whole.root, whole.listing.entries)
     real = os.path.realpath(whole.root)
-    digest = hashlib.sha256()
 
-    def work(profiled: Profiled) -> Card:
-        return card_of(real, profiled, beside.has if gallery.apart else _nowhere, drawn)
+    def work(job: tuple[Profiled, object]) -> Card:
+        return card_of(real, *job, beside.has if gallery.apart else _nowhere, drawn)
 
-    with closing(in_order(work, whole, workers or cores())) as cards:
+    jobs = ((profiled, whole.seen) for profiled in whole)
+    with closing(in_order(work, jobs, workers or cores())) as cards:
         for card in cards:
             gallery.add(card)
             image = card.measure.digest if card.measure else ""
-            digest.update(f"{card.entry.id}\0{image}\n".encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()
+            content.update(f"{card.entry.id}\0{image}\n".encode("utf-8", "surrogatepass"))
+            yield card.entry, card.measure, list(card.findings)
 
 
 def _nowhere(name: str) -> bool:

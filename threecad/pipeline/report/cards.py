@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from threecad.domain import Entry, Finding, Measure, Size
 from threecad.errors import ReadError
@@ -19,6 +19,9 @@ from threecad.formats.jpeg import encode_jpeg
 from threecad.imaging import crops
 from threecad.pipeline.profile import Profiled
 from threecad.pipeline.report.outlines import outline
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 THUMBNAIL = 224
 """Pixels of a thumbnail's longer side: a tile of the gallery on a screen with one and a half dots a pixel."""
@@ -60,15 +63,31 @@ def name_of(digest: str) -> str:
     return hashlib.sha256(f"thumbnail {_FORMAT} {THUMBNAIL} {digest}".encode()).hexdigest()[:32]
 
 
-def card_of(root: str, profiled: Profiled, has: Callable[[str], bool], drawn: Mapping[str, Outlines]) -> Card:
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What a card shows of an image, made while it is open anyway."""
+
+    thumbnail: bytes
+    outlines: Outlines
+
+
+def look_at(entry: Entry, pixels: NDArray[Any], named: Mapping[str, masks.Plane]) -> Glance:
+    """What `profile` calls with the pixels (H, W) or (H, W, 3) and the masks of an image that it decodes."""
+    return Glance(_small(pixels), _drawn(named))
+
+
+def card_of(root: str, profiled: Profiled, seen: object, has: Callable[[str], bool], drawn: Mapping[str, Outlines]) -> Card:
     """The card of one image; `root` is the data set's real path, and `has` tells whether a thumbnail is there already. `drawn`
-    has the outlines of entries for which no image is written, by their ids."""
+    has the outlines of entries for which no image is written, by their ids. `seen` is the Glance at it where it was decoded a
+    moment ago; else it is decoded now."""
     entry, measure, findings = profiled
     if entry.image is None:
         return Card(entry, None, findings, None, None, drawn.get(entry.id, ()), NOT_WRITTEN)
     if measure is None:
         return Card(entry, None, findings, None, None, (), NOT_USABLE)
     name = name_of(measure.digest)
+    if isinstance(seen, Glance):
+        return Card(entry, measure, findings, name, None if has(name) else seen.thumbnail, seen.outlines)
     try:
         data = None if has(name) else _thumbnail(root, entry.image)
     except ReadError:  # it could be read a moment ago, or an earlier run measured it
@@ -120,17 +139,20 @@ def _thumbnail(root: str, path: str) -> bytes:
     where = inside(root, path)
     if where is None:
         raise ReadError(f"{path}: there is no such file in the data set")
-    pixels = decode_file(where, path, _MAX_PIXELS).pixels
+    return _small(decode_file(where, path, _MAX_PIXELS).pixels)
+
+
+def _small(pixels: NDArray[Any]) -> bytes:
     return encode_jpeg(crops.part(pixels, (0, 0, pixels.shape[1], pixels.shape[0]), THUMBNAIL))
 
 
 def _outlines(root: str, entry: Entry, size: Size) -> Outlines:
     named, _ = masks.planes([_bytes(root, mask.path) for mask in entry.masks], entry, size)
-    return tuple((name, path) for name, path in _drawn(named).items() if path)
+    return _drawn(named)
 
 
-def _drawn(named: Mapping[str, masks.Plane]) -> dict[str, str]:
-    return {name: outline(plane) for name, plane in named.items()}
+def _drawn(named: Mapping[str, masks.Plane]) -> Outlines:
+    return tuple((name, path) for name, plane in named.items() if (path := outline(plane)))
 
 
 def _bytes(root: str, path: str) -> bytes:
