@@ -1,0 +1,85 @@
+"""The figures of `threecad stats --plots DIR`: Figure 3 of the paper, and what no table shows well.
+
+They are made for print: one column (3.3 in) wide where that can be read, 7 pt type, vector and 300 dpi, colours that stay apart
+for colour-blind readers and in grey. The same numbers give the same bytes with the same matplotlib and fonts. A figure is drawn
+from `Statistics` alone and comes out for an empty data set too.
+
+Matplotlib's objects are used without pyplot; its settings are changed while a figure is made and put back after.
+
+style.py    widths, type, colours             lettering.py                   fonts, and names that fit
+frames.py   what the figures have in common   spreads.py, bars.py, maps.py   the figures
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from threecad.curation.statistics import Statistics
+from threecad.errors import LayoutError, ThreecadError
+from threecad.pipeline.plots import bars, maps, spreads
+from threecad.pipeline.plots.lettering import Sheet, letter, quiet, styled
+from threecad.pipeline.store import write_atomically
+from threecad.pipeline.summary import plain
+
+FORMATS = ("svg", "pdf", "png")
+
+
+def draw(statistics: Statistics, folder: Path, compared: Sequence[Statistics] = ()) -> list[Path]:
+    """Write every figure as SVG, PDF and PNG into `folder`, which is made; the files, sorted.
+
+    LayoutError if the folder is a file, ThreecadError if a figure cannot be written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise LayoutError(f"{folder} is a file; expected a folder to write figures into")
+    written = []
+    try:
+        for name, data in render(statistics, compared):
+            write_atomically(folder / name, data)
+            written.append(folder / name)
+    except OSError as error:
+        raise ThreecadError(f"{error.filename or folder}: cannot be written ({error.strerror})") from error
+    return sorted(written)
+
+
+def render(
+    statistics: Statistics,
+    compared: Sequence[Statistics] = (),
+    formats: Sequence[str] = FORMATS,
+    only: Sequence[str] = (),
+) -> Iterator[tuple[str, bytes]]:
+    """(file name, bytes) of every figure, or of `only` those, one after the other: `figure-3.svg`."""
+    figures: dict[str, tuple[str, Callable[[Sheet], Figure]]] = {
+        "balance": ("Images by split and state", bars.balance),
+        "figure-3": ("Area ratio and aspect ratio of the defects", lambda sheet: spreads.figure_3(sheet, compared)),
+        "heat": ("Where defects lie", maps.heat),
+        "looks": ("Brightness, contrast and sharpness", spreads.looks),
+        "sizes": ("Types by size class", bars.types),
+        "survival": ("Defects that vanish at model size", bars.survival),
+        "together": ("Types in the same image", maps.together),
+    }
+    with quiet():
+        lettering = letter(statistics, compared)
+    for name, (title, make) in figures.items():
+        if only and name not in only:
+            continue
+        with quiet(), styled(lettering):
+            figure = make(Sheet(statistics, lettering))
+            made = [(f"{name}.{form}", _saved(figure, form, f"{plain(statistics.name)}: {title}")) for form in formats]
+        yield from made  # outside, so that whoever takes them never sees our style
+
+
+def _saved(figure: Figure, form: str, title: str) -> bytes:
+    """A figure as a file, without the day, the program's version, or anything else that differs from run to run."""
+    told: dict[str, dict[str, Any]] = {
+        "svg": {"Date": None, "Creator": None, "Title": title},
+        "pdf": {"CreationDate": None, "Creator": None, "Producer": None, "Title": title},
+        "png": {"Software": None, "Title": title},
+    }
+    file = io.BytesIO()
+    figure.savefig(file, format=form, metadata=told[form])
+    return file.getvalue()
