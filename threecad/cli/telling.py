@@ -61,10 +61,10 @@ def _working(command: F) -> F:
     short_help="The paper's tables and figures of a data set.",
 )
 @click.argument("dataset", type=click.Path(path_type=Path))
-@click.option("--json", "form", flag_value="json", help="Print everything as one JSON object.")
-@click.option("--csv", "form", flag_value="csv", help="Print one long table: dataset, table, category, item, name, value.")
-@click.option("--latex", "form", flag_value="latex", help="Print the paper's tables as LaTeX (booktabs, amssymb).")
-@click.option("--markdown", "form", flag_value="markdown", help="Print the tables as Markdown.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print one long table: dataset, table, category, item, name, value.")
+@click.option("--latex", "as_latex", is_flag=True, help="Print the paper's tables as LaTeX (booktabs, amssymb).")
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print the tables as Markdown.")
 @click.option("--plots", type=click.Path(path_type=Path), metavar="DIR", help="Write the figures there, as SVG, PDF and PNG.")
 @click.option(
     "--compare",
@@ -79,7 +79,10 @@ def _working(command: F) -> F:
 def stats(
     dataset: Path,
     *,
-    form: str | None,
+    as_json: bool,
+    as_csv: bool,
+    as_latex: bool,
+    as_markdown: bool,
     plots: Path | None,
     compare: tuple[Path, ...],
     defect_source: str | None,
@@ -93,6 +96,10 @@ def stats(
     DATASET is what `threecad convert` wrote, or a data set of anybody's in a layout of the family. Nothing is written into it.
     Exit code 3 says that the split is not clean; docs/statistics.md defines every number.
     """
+    asked = {"json": as_json, "csv": as_csv, "latex": as_latex, "markdown": as_markdown}
+    form = next((name for name, wanted in asked.items() if wanted), None)
+    if sum(asked.values()) > 1:
+        raise click.UsageError(f"choose one of {', '.join(f'--{name}' for name, wanted in asked.items() if wanted)}")
     with mistakes():
         from threecad.pipeline import summary, tables
         from threecad.pipeline.profile import statistics
