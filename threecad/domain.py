@@ -444,7 +444,8 @@ class Case:
     its outcome as the data set stands. `outline` is GeoJSON text in the source's frame: what the data set holds of it, or for a
     queued shape what `accept` would put there; None where nothing can be made of it. `digest` names the shape as drawn, so that
     a decision never hits another one. `picture` is a file of the data set that shows the part `view` (left, top, width, height
-    in pixels) of the source, None where there is no picture.
+    in pixels) of the source, None where there is no picture. An outline of very many vertices is told by every `step`-th of
+    them, from the first on; in its file it has `vertices`.
     """
 
     source: str
@@ -463,3 +464,5 @@ class Case:
     decision: Decision | None = None
     picture: str | None = None
     view: tuple[int, int, int, int] | None = None
+    step: int = 1
+    vertices: int = 0

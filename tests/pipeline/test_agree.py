@@ -18,8 +18,9 @@ from photographs import BOW_TIE, photograph, polygon, put, square
 
 from threecad.errors import ConfigError, LayoutError, ThreecadError
 from threecad.formats import labelme
-from threecad.pipeline import agree_page, agree_summary
 from threecad.pipeline.agree import COLUMNS, Bars, agree, as_csv, as_json
+from threecad.pipeline.agree import page as agree_page
+from threecad.pipeline.agree import terminal as agree_summary
 from threecad.pipeline.config import Pipeline, override
 
 DENT, SCRATCH = square("dent", 20, 20, 20), square("scratch", 100, 40, 40)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+import os
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,8 @@ from threecad.domain import Action, Code, Decision
 from threecad.errors import ConfigError
 from threecad.formats.cases import Decisions, read_cases, read_choices
 from threecad.formats.dataset import read_findings
+from threecad.pipeline import convert as converting
+from threecad.pipeline import publish as publishing
 from threecad.pipeline.check import check
 from threecad.pipeline.config import Pipeline
 from threecad.pipeline.convert import Conversion, convert
@@ -36,6 +41,13 @@ def draw(raw: Path, name: str, *shapes: dict[str, Any]) -> None:
         Image.fromarray(noise).save(file)
     text = {"version": "5.5.0", "flags": {}, "shapes": list(shapes), "imagePath": file.name, "imageData": None}
     (raw / f"{name}.json").write_text(json.dumps(text | {"imageHeight": 200, "imageWidth": 240}), encoding="utf-8")
+
+
+@pytest.fixture(autouse=True)
+def _no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody pulls the plug here, and waiting for the disk is most of the time that small conversions take."""
+    monkeypatch.setattr(os, "sync", lambda: None)
+    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.fixture
@@ -106,7 +118,7 @@ def test_an_accepted_bow_tie_becomes_a_region_and_its_image_is_used(raw: Path) -
 def test_what_cannot_be_made_into_anything_stays_queued_when_it_is_accepted(raw: Path) -> None:
     run(raw)
     run(raw, decided(raw, two="accept"))
-    assert codes(raw, "two.png") == {Code.TOO_FEW_POINTS: Action.QUEUED, Code.DECIDED: Action.QUEUED}
+    assert codes(raw, "two.png") == {Code.TOO_FEW_POINTS: Action.QUEUED, Code.DECIDED: Action.KEPT}
 
 
 def test_a_dropped_shape_leaves_the_queue_and_poisons_nothing(raw: Path) -> None:
@@ -230,3 +242,81 @@ def test_decisions_are_written_as_they_are_read(tmp_path: Path) -> None:
     file = tmp_path / "decisions.json"
     file.write_text(decisions.text(), encoding="utf-8")
     assert Decisions().changed(read_choices(file)).text() == decisions.text()
+
+
+def test_a_shape_that_waits_anyway_stands_in_the_queue_once(raw: Path) -> None:
+    run(raw)
+    run(raw, decided(raw, tie="relabel", two="accept", edge="relabel"))
+    rows = (raw.parent / "out" / "relabel.csv").read_text().splitlines()[1:]
+    assert sorted(row.split(",")[0] for row in rows) == ["edge.png", "tie.png", "two.png"]
+
+
+def test_coordinates_beyond_all_numbers_are_queued_like_others(raw: Path) -> None:
+    draw(raw, "far", shape([[1e308, 1], [5, 5], [-1e308, 9]]))
+    run(raw)
+    case = cases(raw)["far.png", 0]
+    assert (case.codes, case.view) == ((Code.NOT_FINITE,), (0, 0, 240, 200))
+
+
+def test_a_decision_finds_a_source_whose_name_is_spelt_the_other_way(raw: Path) -> None:
+    draw(raw, unicodedata.normalize("NFD", "größe"), shape(BOW_TIE))
+    run(raw)
+    source = unicodedata.normalize("NFD", "größe") + ".png"
+    digest = cases(raw)[source, 0].digest
+    done = run(raw, Decisions({unicodedata.normalize("NFC", source): {digest: Decision.DROP}}))
+    assert codes(raw, source)[Code.DECIDED] is Action.DROPPED
+    assert done.manifest is not None
+    assert Code.DECISION_STALE not in done.manifest.findings
+
+
+def test_a_file_of_decisions_that_is_somebody_elses_stays(raw: Path) -> None:
+    out = raw.parent / "out"
+    out.mkdir()
+    (out / "decisions.json").write_text('{"minutes": 1}')
+    run(raw, overwrite=True)
+    assert (out / "decisions.json").read_text() == '{"minutes": 1}'
+
+
+def test_decisions_of_a_run_that_broke_off_hold_in_the_next(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(raw)
+    with monkeypatch.context() as patch:
+        patch.setattr(converting, "publish", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(raw, decided(raw, tie="accept"))
+    run(raw)
+    assert "tie.png#0" in uids(raw)
+    assert not (raw.parent / "out" / ".threecad" / "decisions.json").exists()
+
+
+def test_taking_everything_back_in_a_run_that_broke_off_holds_too(
+    raw: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run(raw)
+    choice = decided(raw, tie="accept")
+    run(raw, choice)
+    back = tmp_path / "back.json"
+    rows = [{"source": "tie.png", "digest": digest, "decision": "none"} for digest in choice["tie.png"]]
+    back.write_text("\ufeff" + json.dumps({"decisions": rows}), encoding="utf-8")
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing, "write_atomically", lambda *_: 1 / 0)  # the manifest is the first to be written so
+        with pytest.raises(ZeroDivisionError):
+            run(raw, back)
+    run(raw)
+    assert "tie.png#0" not in uids(raw)
+    assert not (raw.parent / "out" / "decisions.json").exists()
+
+
+def test_decisions_that_are_damaged_are_named_with_what_to_do(raw: Path) -> None:
+    run(raw)
+    run(raw, decided(raw, tie="drop"))
+    (raw.parent / "out" / "decisions.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"decisions\.json: .*; mend it, or delete it to forget what was decided"):
+        run(raw)
+
+
+def test_of_very_many_vertices_every_nth_is_told_with_its_stride(raw: Path) -> None:
+    outline = [[100 + 50 * math.cos(number / 1000), 100 + 50 * math.sin(number / 1000)] for number in range(12_001)]
+    draw(raw, "round", shape(outline))
+    run(raw)
+    case = cases(raw)["round.png", 0]
+    assert (case.step, case.vertices, len(case.points)) == (3, 12_001, 4_001)

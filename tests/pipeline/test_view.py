@@ -21,7 +21,6 @@ from threecad.errors import ConfigError, LayoutError, ReadError, ThreecadError
 from threecad.formats import labelme
 from threecad.formats.dataset import read_samples
 from threecad.imaging.drawing import CROSSING, PALETTE, STATES
-from threecad.pipeline import view as viewing
 from threecad.pipeline.config import Pipeline
 from threecad.pipeline.convert import convert
 from threecad.pipeline.view import View, describe, save, show, view
@@ -254,7 +253,7 @@ def test_only_the_annotation_that_is_asked_for_is_opened(part: Path, monkeypatch
         opened.append(path.name)
         return peek(path, name, max_bytes=max_bytes)
 
-    monkeypatch.setattr(viewing.labelme, "peek", counting)
+    monkeypatch.setattr(labelme, "peek", counting)
     view(part / "3.json")
     assert set(opened) == {"3.json"}
 

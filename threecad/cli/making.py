@@ -94,39 +94,28 @@ def convert(
     if overwrite and resume:
         raise click.UsageError("--overwrite starts afresh and --resume goes on: choose one")
     with mistakes():
+        from threecad.pipeline import companions, summary
         from threecad.pipeline import convert as pipeline
-        from threecad.pipeline import summary
 
         settings = settings_from(options)
+        follow = not (dry_run or no_report)
+        if follow:
+            companions.refuse_foreign_page(out)
         with summary.progress("converting", as_json) as progress:
             done = pipeline.convert(
                 raw, out, settings, workers=workers, decisions=decisions, overwrite=overwrite, dry_run=dry_run, progress=progress
             )
-        page, clean = (None, True) if dry_run or no_report else _told(out, changed=done.changed, workers=workers, quiet=as_json)
+        beside = None
+        if follow:
+            with summary.progress("reporting", as_json) as progress:
+                beside = companions.accompany(out, workers=workers, progress=progress)
         with printing():
             if as_json:
-                report = {} if page is None else {"report": str(page)}
+                report = {} if beside is None else {"report": str(beside.page), "clean": beside.clean}
                 click.echo(json.dumps(summary.as_json(done) | report, sort_keys=True))
             else:
-                summary.show(done, raw, page, clean=clean)
+                summary.show(done, raw, beside)
     sys.exit(code(done.queued, done.flawless, strict))
-
-
-def _told(out: Path, *, changed: bool, workers: int | None, quiet: bool) -> tuple[Path, bool]:
-    """The report of a conversion; written, and the data card with it, where anything changed or one of them is missing.
-
-    Then also whether its audit, which looks at tiles, calls the split clean.
-    """
-    from threecad.pipeline import card, summary
-    from threecad.pipeline.report import NAME, report
-
-    page, clean = out / NAME, True
-    if changed or not (out / card.CARD).is_file():
-        card.card(out)
-    if changed or not page.is_file():
-        with summary.progress("reporting", quiet) as progress:
-            clean = report(out, page, workers=workers, progress=progress).clean
-    return page, clean
 
 
 @main.command(

@@ -51,7 +51,8 @@ def agree(
     """
     with mistakes():
         from threecad.pipeline import agree as comparing
-        from threecad.pipeline import agree_summary, summary
+        from threecad.pipeline import summary
+        from threecad.pipeline.agree import terminal
 
         bars = comparing.Bars(min_f1, min_mean_iou, min_kappa)
         with summary.progress("comparing", as_json) as progress:
@@ -70,5 +71,5 @@ def agree(
             if as_json:
                 click.echo(json.dumps(comparing.as_json(done), sort_keys=True))
             else:
-                agree_summary.show(done, table=table, page=page)
+                terminal.show(done, table=table, page=page)
     sys.exit(LOOK if done.below else DONE)

@@ -6,8 +6,10 @@ deleted before it, and finds nothing once the shape has been drawn anew: then no
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -20,8 +22,8 @@ from threecad.errors import ConfigError, ReadError
 
 CASES = "cases.jsonl"
 DECISIONS = "decisions.json"
-_MAX_BYTES = 256 << 20
-"""Of a file of decisions: about a million of them."""
+MOST_BYTES = 256 << 20
+"""Of a file of decisions: about two million of them."""
 
 
 class _Part(BaseModel):
@@ -70,6 +72,7 @@ class Decisions(Mapping[str, Mapping[str, Decision]]):
 
     def __init__(self, decided: Mapping[str, Mapping[str, Decision]] | None = None) -> None:
         self._decided = {source: dict(rows) for source, rows in (decided or {}).items() if rows}
+        self._composed = {unicodedata.normalize("NFC", source): source for source in sorted(self._decided)}
 
     def __getitem__(self, source: str) -> Mapping[str, Decision]:
         return self._decided[source]
@@ -85,18 +88,30 @@ class Decisions(Mapping[str, Mapping[str, Decision]]):
         """How many shapes were decided about."""
         return sum(map(len, self._decided.values()))
 
+    def of(self, source: str) -> Mapping[str, Decision]:
+        """Digest → decision for one source, whose name another system may have spelt with letters and marks apart (NFD)."""
+        rows = self._decided.get(source)
+        if rows is None:
+            rows = self._decided.get(self._composed.get(unicodedata.normalize("NFC", source), ""), {})
+        return rows
+
     def about(self, source: str, shapes: Iterable[Shape]) -> dict[int, Decision]:
         """Number of a shape → decision, for those of one source that somebody decided about."""
-        rows = self._decided.get(source)
+        rows = self.of(source)
         if not rows:
             return {}
         return {shape.index: rows[digest] for shape in shapes if (digest := digest_of(shape)) in rows}
 
     def stale(self, source: str, shapes: Iterable[Shape]) -> list[tuple[str, Decision]]:
         """Digests and decisions of shapes that the source does not hold any more, sorted."""
-        rows = self._decided.get(source)
+        rows = self.of(source)
         drawn = {digest_of(shape) for shape in shapes} if rows else set()
-        return sorted((digest, decision) for digest, decision in (rows or {}).items() if digest not in drawn)
+        return sorted((digest, decision) for digest, decision in rows.items() if digest not in drawn)
+
+    def strangers(self, sources: Iterable[str]) -> list[str]:
+        """Those that were decided about and are none of `sources`, sorted."""
+        known = {unicodedata.normalize("NFC", source) for source in sources}
+        return sorted(source for source in self._decided if unicodedata.normalize("NFC", source) not in known)
 
     def changed(self, choices: Choices) -> Decisions:
         """These decisions after `choices`: a later word on the same shape replaces the earlier one, `none` takes it back."""
@@ -115,29 +130,31 @@ class Decisions(Mapping[str, Mapping[str, Decision]]):
     def text(self) -> str:
         """The decisions as the file that `read_choices` reads: sorted, one a line."""
         rows = [
-            json.dumps({"decision": rows[digest].value, "digest": digest, "source": source}, sort_keys=True, ensure_ascii=False)
+            json.dumps(
+                {"decision": rows[digest].value, "digest": digest, "source": source}, separators=(",", ":"), ensure_ascii=False
+            )
             for source, rows in sorted(self._decided.items())
             for digest in sorted(rows)
         ]
         return '{"format": 1, "decisions": [\n' + ",\n".join(rows) + "\n]}\n"
 
 
-def read_choices(path: Path) -> Choices:
-    """A file of decisions. ConfigError where it is missing or is no such file."""
+def read_choices(path: Path, expected: str = "expected decisions as the report exports them") -> Choices:
+    """A file of decisions. ConfigError where it is missing or is no such file, with what was `expected`."""
     try:
         with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
+            data = file.read(MOST_BYTES + 1)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); expected decisions as the report exports them") from None
-    if len(data) > _MAX_BYTES:
-        raise ConfigError(f"{path}: more than {_MAX_BYTES >> 20} MB; expected decisions as the report exports them")
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); {expected}") from None
+    if len(data) > MOST_BYTES:
+        raise ConfigError(f"{path}: more than {MOST_BYTES >> 20} MB; {expected}")
     try:
-        return Choices.model_validate_json(data)
+        return Choices.model_validate_json(data.removeprefix(codecs.BOM_UTF8))
     except ValidationError as error:
         flaw = error.errors(include_url=False)[0]
         place = ".".join(str(step) for step in flaw["loc"])
         where = f"{place}: " if place else ""
-        raise ConfigError(f"{path}: {where}{flaw['msg']}; expected decisions as the report exports them") from None
+        raise ConfigError(f"{path}: {where}{flaw['msg']}; {expected}") from None
 
 
 @cache

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from threecad.domain import MEANING, Action, Finding
 
 COLUMNS = ("source", "shape", "code", "reason", "detail", "x", "y")
+_FORMULA = ("=", "+", "-", "@", "|", "%", "＝", "＋", "－", "＠")
+"""What a formula begins with; the full-width signs count where the spreadsheet speaks Chinese or Japanese."""
 
 
 def table(findings: Iterable[Finding]) -> str:
@@ -30,18 +32,21 @@ def table(findings: Iterable[Finding]) -> str:
             x, y = finding.place or ("", "")
             shape = "" if finding.shape is None else finding.shape
             cells = (finding.source, shape, finding.code.value, MEANING[finding.code], finding.detail, x, y)
-            rows.writerow(_plain(cell) for cell in cells)
+            rows.writerow(map(cell, cells))
     return text.getvalue()
 
 
-def _plain(cell: object) -> str:
-    text = str(cell).encode("utf-8", "backslashreplace").decode()
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) and not _number(text) else text
+def cell(value: object) -> object:
+    """A value as a cell of a CSV file: a number as it is, text without what a spreadsheet would run.
 
+    Text that begins with a sign of a formula, behind any blanks, gets an apostrophe before it.
 
-def _number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    >>> [cell(value) for value in (-0.25, None, True, "a", "=1+1", " @x", "＝1", "-3")]
+    [-0.25, '', 'true', 'a', "'=1+1", "' @x", "'＝1", "'-3"]
+    """
+    if value is None or isinstance(value, bool):
+        return "" if value is None else str(value).lower()
+    if isinstance(value, int | float):
+        return value
+    text = str(value).encode("utf-8", "backslashreplace").decode()
+    return f"'{text}" if text.startswith(("\t", "\r")) or text.lstrip().startswith(_FORMULA) else text

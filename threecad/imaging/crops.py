@@ -24,13 +24,14 @@ def around(points: Iterable[tuple[float, float]], size: Size) -> tuple[int, int,
 
     >>> around([(100, 100), (120, 110)], Size(600, 800))
     (46, 41, 128, 128)
-    >>> around([(-50, float("nan"))], Size(600, 800))
-    (0, 0, 800, 600)
+    >>> around([(-50, float("nan"))], Size(600, 800)), around([(1e308, 1), (-1e308, 1)], Size(600, 800))
+    ((0, 0, 800, 600), (0, 0, 800, 600))
     """
-    usable = [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
-    if not usable:
+    usable = np.array([(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)], dtype=np.float64)
+    if not len(usable):
         return 0, 0, size.width, size.height
-    low, high = np.min(usable, axis=0), np.max(usable, axis=0)
+    usable = np.clip(usable, 0, (size.width, size.height))  # what lies outside cannot be shown, and may be anywhere
+    low, high = usable.min(axis=0), usable.max(axis=0)
     side = max(LEAST, float((high - low).max()) * (1 + 2 * _MARGIN))
     left, width = _stretch(float(low[0]), float(high[0]), side, size.width)
     top, height = _stretch(float(low[1]), float(high[1]), side, size.height)
@@ -39,7 +40,6 @@ def around(points: Iterable[tuple[float, float]], size: Size) -> tuple[int, int,
 
 def _stretch(low: float, high: float, side: float, whole: int) -> tuple[int, int]:
     """Start and length of a stretch of `side` pixels about the middle of the part from `low` to `high` that is in the image."""
-    low, high = min(max(low, 0.0), whole), min(max(high, 0.0), whole)
     length = min(whole, math.ceil(side))
     start = min(max(math.floor((low + high - length) / 2), 0), whole - length)
     return start, length

@@ -154,15 +154,14 @@ def repair(shape: Shape, size: Size, source: str, settings: Repairing) -> tuple[
     return areas[0], _findings(flaws[0], shape, source, size)
 
 
-def proposal(shape: Shape, size: Size, settings: Repairing) -> Area | None:
-    """What `accept` would make of a shape that is queued: its outline's non-zero reading inside the image, else None.
+def proposals(shapes: Sequence[Shape], size: Size, settings: Repairing) -> list[Area | None]:
+    """What stands, or what `accept` would make, of each shape: its outline's non-zero reading inside the image, else None.
 
     >>> bow_tie = Shape(0, "dent", "polygon", ((0, 0), (10, 10), (10, 0), (0, 10)))
-    >>> proposal(bow_tie, Size(20, 20), Repairing()).area
-    50.0
+    >>> [area.area for area in proposals([bow_tie], Size(20, 20), Repairing())]
+    [50.0]
     """
-    area: Area | None = _repaired((shape,), size, settings, accepted={0})[0][0]
-    return area
+    return list(_repaired(shapes, size, settings, accepted=set(range(len(shapes))))[0])
 
 
 def outcomes(annotation: Annotation, findings: Iterable[Finding]) -> dict[int, Action]:
@@ -211,10 +210,10 @@ def _settled(flaws: list[_Flaw], decision: Decision, place: tuple[float, float] 
     if decision is Decision.DROP:
         flaws = [replace(flaw, action=Action.DROPPED) if flaw.action is Action.QUEUED else flaw for flaw in flaws]
         return [*flaws, _Flaw(Code.DECIDED, Action.DROPPED, "drop", place)]
-    if decision is Decision.RELABEL:
-        return [*flaws, _Flaw(Code.DECIDED, Action.QUEUED, "relabel", place)]
+    if decision is Decision.RELABEL:  # a shape that waits anyway stands in the queue once
+        return [*flaws, _Flaw(Code.DECIDED, Action.KEPT if waiting else Action.QUEUED, "relabel", place)]
     detail = "accept, but nothing can be made of it" if waiting else "accept"
-    return [*flaws, _Flaw(Code.DECIDED, Action.QUEUED if waiting else Action.KEPT, detail, place)]
+    return [*flaws, _Flaw(Code.DECIDED, Action.KEPT, detail, place)]
 
 
 def _findings(flaws: Iterable[_Flaw], shape: Shape, source: str, size: Size) -> list[Finding]:

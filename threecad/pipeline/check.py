@@ -322,7 +322,7 @@ def _mended(annotation: Annotation, size: Size, findings: list[Finding], setting
     group = max((shape.group for shape in annotation.shapes if shape.group is not None), default=0) + 1
     shapes = [[shape] for shape in file["shapes"]]
     for shape in repaired:
-        geometry = polygons.proposal(shape, size, settings.repair)
+        (geometry,) = polygons.proposals([shape], size, settings.repair)
         if geometry is not None:
             parts = labelme.shapes_of(geometry, shape.label, group=group if shape.group is None else shape.group)
             if shape.group is None and len(parts) > 1:

@@ -22,7 +22,7 @@ from threecad.formats.dataset import Manifest
 from threecad.imaging import tiling
 from threecad.pipeline import config, threads
 from threecad.pipeline.config import Pipeline
-from threecad.pipeline.publish import made_from, publish, stands
+from threecad.pipeline.publish import keeps_decisions, made_from, publish, stands
 from threecad.pipeline.sources import Known, Task, read_folder, type_lists
 from threecad.pipeline.store import HOME, Store, hold, refuse_foreign
 
@@ -121,6 +121,7 @@ def _convert(
     found = read_folder(root, settings.read, known.values())
     types = type_lists(found, settings)
     decided = decisions_of(store.out, said)
+    store.decide(decided, before=store.decides() or keeps_decisions(store.out))
     task = Task(root, settings, types, found, store, decided)
     todo = [source for source in found.sources if not task.done(source, known.get(source.id))]
     redone, pixels = 0, 0
@@ -201,9 +202,12 @@ def choices_of(decisions: str | Path | Decisions | None) -> Decisions | Choices 
 
 
 def decisions_of(out: Path, said: Decisions | Choices | None) -> Decisions:
-    """What was decided so far, as `out` remembers it, and then what is `said` now."""
-    before = out / DECISIONS
-    kept = Decisions().changed(read_choices(before)) if before.is_file() else Decisions()
+    """What was decided so far, as an interrupted run or the data set in `out` remembers it, and then what is `said` now."""
+    kept = Decisions()
+    for path in (out / HOME / DECISIONS, out / DECISIONS if keeps_decisions(out) else None):
+        if path is not None and path.is_file():
+            kept = kept.changed(read_choices(path, "mend it, or delete it to forget what was decided"))
+            break
     if isinstance(said, Decisions):
         return kept.joined(said)
     return kept if said is None else kept.changed(said)

@@ -11,10 +11,11 @@ from threecad.domain import Action, Annotation, Case, Code, Finding, Shape, Size
 from threecad.formats.cases import Decisions, digest_of
 from threecad.imaging import crops, polygons
 from threecad.pipeline.config import Pipeline
-from threecad.settings import Repairing
 
+_ACCEPTABLE = {Code.READINGS_DISAGREE, Code.DECIDED}
+"""What may queue a shape of which something can be made all the same."""
 MOST_POINTS = 5_000
-"""Vertices of an outline that a page can show and a person can follow; of a longer one every n-th is kept."""
+"""Vertices of an outline that a page can show and a person can follow; of a longer one every n-th is told."""
 
 
 def cases_of(
@@ -35,15 +36,22 @@ def cases_of(
             flaws[finding.shape].append(finding)
     outcomes = polygons.outcomes(annotation, (each for own in flaws.values() for each in own))
     decided = decisions.about(source.id, annotation.shapes)
-    mine = (shape for shape in annotation.shapes if outcomes[shape.index] is not Action.KEPT or shape.index in decided)
+    mine = [
+        shape
+        for shape in annotation.shapes
+        # What is dropped without a decision is covered by a background that somebody drew on purpose.
+        if shape.index in decided or outcomes[shape.index] in (Action.REPAIRED, Action.QUEUED)
+    ]
+    codes = {shape.index: {each.code for each in flaws[shape.index]} for shape in mine}
+    elsewhere = {index for index, own in codes.items() if Code.SIZE_MISMATCH in own}  # its points mean another image
+    waiting = {index: {each.code for each in flaws[index] if each.action is Action.QUEUED} for index in codes}
+    usable = [shape for shape in mine if shape.index not in elsewhere and waiting[shape.index] <= _ACCEPTABLE]
+    areas = polygons.proposals(usable, size, settings.repair) if size is not None else [None] * len(usable)
+    outlines = {shape.index: _outline(area) for shape, area in zip(usable, areas, strict=True) if area is not None}
     cases = []
     for shape in mine:
         own = sorted(flaws[shape.index], key=lambda each: (each.code is Code.DECIDED, -each.action.gravity, each.code))
-        if outcomes[shape.index] is Action.DROPPED and shape.index not in decided:
-            continue  # covered by a background that somebody drew on purpose
-        elsewhere = any(each.code is Code.SIZE_MISMATCH for each in own)  # its points mean another image
-        waiting = {each.code for each in own if each.action is Action.QUEUED}
-        usable = size is not None and not elsewhere and waiting <= {Code.READINGS_DISAGREE, Code.DECIDED}
+        shown = () if shape.index in elsewhere else shape.points
         cases.append(
             Case(
                 source=source.id,
@@ -52,27 +60,25 @@ def cases_of(
                 annotation=source.annotation or "",
                 label=shape.label,
                 kind=shape.kind,
-                points=_few(shape.points),
+                points=tuple((_finite(x), _finite(y)) for x, y in shape.points[:: _step(shape)]),
                 action=outcomes[shape.index],
                 codes=tuple(each.code for each in own),
                 details=tuple(each.detail for each in own),
                 place=next((each.place for each in own if each.place is not None), None),
-                outline=_outline(shape, size, settings.repair) if size is not None and usable else None,
+                outline=outlines.get(shape.index),
                 digest=digest_of(shape),
                 decision=decided.get(shape.index),
-                view=None if size is None else crops.around(() if elsewhere else shape.points, size),
+                view=None if size is None else crops.around(shown, size),
+                step=_step(shape),
+                vertices=len(shape.points),
             )
         )
     return cases
 
 
-def _outline(shape: Shape, size: Size, settings: Repairing) -> str | None:
+def _outline(area: polygons.Area) -> str:
     """GeoJSON of what is, or could be, made of a shape, coordinates to a hundredth of a pixel."""
-    area = polygons.proposal(shape, size, settings)
-    if area is None:
-        return None
-    shown = area.__geo_interface__
-    return json.dumps(_rounded(shown), separators=(",", ":"), sort_keys=True)
+    return json.dumps(_rounded(area.__geo_interface__), separators=(",", ":"), sort_keys=True)
 
 
 def _rounded(value: object) -> object:
@@ -83,9 +89,8 @@ def _rounded(value: object) -> object:
     return {key: _rounded(each) for key, each in value.items()} if isinstance(value, dict) else value
 
 
-def _few(points: tuple[tuple[float, float], ...]) -> tuple[tuple[float | None, float | None], ...]:
-    step = -(-len(points) // MOST_POINTS) or 1
-    return tuple((_finite(x), _finite(y)) for x, y in points[::step])
+def _step(shape: Shape) -> int:
+    return max(1, -(-len(shape.points) // MOST_POINTS))
 
 
 def _finite(value: float) -> float | None:

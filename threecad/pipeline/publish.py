@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,7 +16,7 @@ from typing import Any
 from threecad import __version__
 from threecad.curation import duplicates, labels, splitting
 from threecad.domain import Action, Code, Finding, Sample, Source, Split, State
-from threecad.errors import ThreecadError
+from threecad.errors import ReadError, ThreecadError
 from threecad.formats import coco, layout, queue
 from threecad.formats.cases import CASES, DECISIONS, Decisions
 from threecad.formats.cases import row_of as row_of_case
@@ -165,7 +165,7 @@ def publish(
                 outputs += 1
             tally.source(record)
     findings += _strangers(store.out, placement, written)
-    findings += nobodys(decisions, set(ids))
+    findings += nobodys(decisions, ids)
     findings += splitting.audit(read_samples(store.out / SAMPLES), placement.groups)
     leaks = [finding for finding in findings if finding.code is Code.LEAK and finding.action is not Action.KEPT]
     if leaks:
@@ -181,7 +181,7 @@ def publish(
     digests["pipeline.toml"] = store.write("pipeline.toml", config.dump(settings).encode())
     if decisions:
         digests[DECISIONS] = store.write(DECISIONS, decisions.text().encode())
-    else:
+    elif store.decides():
         (store.out / DECISIONS).unlink(missing_ok=True)
     names = {category: list(indices) for category, indices in types.items()}
     for split in Split:
@@ -251,9 +251,17 @@ def _strangers(out: Path, placement: Placement, written: set[int]) -> Iterator[F
                     yield Finding(Code.FOREIGN_FILE, Action.KEPT, category, None, detail)
 
 
-def nobodys(decisions: Decisions, sources: Collection[str]) -> Iterator[Finding]:
+def keeps_decisions(out: Path) -> bool:
+    """Whether `decisions.json` in a folder is ours: its manifest lists it. Anybody's file may be called so."""
+    try:
+        return DECISIONS in read_manifest(out).digests
+    except ReadError:
+        return False
+
+
+def nobodys(decisions: Decisions, sources: Iterable[str]) -> Iterator[Finding]:
     """A finding for each source that somebody decided about and that is not there; those that are tell of their own."""
-    for source in sorted(each for each in decisions if each not in sources):
+    for source in decisions.strangers(sources):
         detail = f"{len(decisions[source])} of a photograph that is not in the raw folder"
         yield Finding(Code.DECISION_STALE, Action.KEPT, source, None, detail)
 

@@ -107,7 +107,7 @@ class Task:
         type_of = polygons.lookup(labels)
         shown = {type_of(label) for label in (peek.labels if peek else ())}
         numbers = ((name, index) for name, index in names.items() if name in shown)
-        decided = self.decisions.get(source.id, {})
+        decided = self.decisions.of(source.id)
         return key_of(source, inputs, numbers, len(names) > journey.NARROW, self.settings, decided)
 
     def size(self, source: Source, data: Mapping[str, bytes | None], findings: list[Finding]) -> Size | None:

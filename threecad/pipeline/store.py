@@ -8,6 +8,7 @@
         staging/        their files, encoded but not yet in place
         unused/         files that no split uses as things stand
         moves.jsonl     [to, from] of every move a publication under way makes, and [null, path] of what it deletes
+        decisions.json  what people decided, until the data set holds it
         finished        digest of everything the data set was made from; written last
 
 A record is appended only after its files are written, and files are known by their digest: whatever an interruption leaves
@@ -30,8 +31,9 @@ from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
-from threecad.errors import BusyError, LayoutError
+from threecad.errors import BusyError, ConfigError, LayoutError
 from threecad.formats import layout
+from threecad.formats.cases import DECISIONS, MOST_BYTES, Decisions
 from threecad.pipeline import record as records
 from threecad.pipeline.record import CASE, File, Record
 
@@ -124,6 +126,21 @@ class Store:
         self._journal.flush()
         self._lines[finished.source.id] = _Line(True, offset, len(line))
 
+    def decide(self, decisions: Decisions, *, before: bool) -> None:
+        """Remember what people decided until the data set does, so that an interrupted run cannot forget it; also that nothing
+        holds any more, where something did `before`."""
+        text = decisions.text().encode()
+        if len(text) > MOST_BYTES:
+            raise ConfigError(
+                f"{decisions.count:,} decisions are more than {MOST_BYTES >> 20} MB; expected fewer: the data set keeps all"
+            )
+        if decisions or before:
+            write_atomically(self.home / DECISIONS, text)
+
+    def decides(self) -> bool:
+        """Whether a run under way, or one that broke off, has remembered decisions."""
+        return (self.home / DECISIONS).is_file()
+
     def publish(self, ids: list[str], place: Callable[[Record], dict[tuple[int, str], str]]) -> Iterator[Record]:
         """Put the files of these sources where `place` says and yield each record as it then stands; forget all others.
 
@@ -195,6 +212,7 @@ class Store:
     def clean(self) -> None:
         """Forget what only a broken-off publication needs; called when the data set is whole."""
         shutil.rmtree(self.staging, ignore_errors=True)
+        (self.home / DECISIONS).unlink(missing_ok=True)
         (self.home / "moves.jsonl").unlink(missing_ok=True)
 
     def write(self, path: str, data: bytes) -> str:

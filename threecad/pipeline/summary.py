@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -22,6 +22,9 @@ from threecad.pipeline.check import Check, Row
 from threecad.pipeline.config import Pipeline
 from threecad.pipeline.convert import Conversion, Progress
 from threecad.pipeline.publish import UNUSED
+
+if TYPE_CHECKING:
+    from threecad.pipeline.companions import Companions
 
 _ALIKE = (
     "But {page} shows tiles that stand in two splits and look the same or nearly so, though their photographs differ: "
@@ -95,60 +98,60 @@ def _clock(seconds: float) -> str:
     return f"{hour}:{minute:02d}:{second:02d}"
 
 
-def show(done: Conversion, raw: Path, page: Path | None = None, *, clean: bool = True) -> None:
-    """Print the summary of a conversion; `page` is its report, where one was written, and `clean` what that says of the split."""
+def show(done: Conversion, raw: Path, beside: Companions | None = None) -> None:
+    """Print the summary of a conversion, and where the page beside it is."""
     console = terminal()
     manifest = done.manifest
     if manifest is None:
-        _say(console, _rehearsal(done))
+        say(console, _rehearsal(done))
         return
     if done.changed:
-        _say(console, _work_done(done))
+        say(console, _work_done(done))
         rows = {name: [getattr(each.shapes, field) for field in _SHAPES] for name, each in manifest.categories.items()}
         _show(console, _tiles(manifest), _counts(("shapes", *_SHAPES[1:]), rows), _findings(_notable(manifest)))
-        _say(console, _audit(manifest))
-        if not clean:
-            _say(console, _ALIKE.format(page=page))
+        say(console, _audit(manifest))
+        if beside is not None and beside.clean is False:
+            say(console, _ALIKE.format(page=beside.page))
     else:
-        _say(console, f"Nothing to do: {_count(done.unchanged, 'source')} unchanged ({done.seconds:.1f} s).")
+        say(console, f"Nothing to do: {count(done.unchanged, 'source')} unchanged ({done.seconds:.1f} s).")
     if done.queued:
         waiting = sum(actions.get(Action.QUEUED, 0) for actions in manifest.findings.values())
         own = [] if manifest.pipeline == _DEFAULTS else ["--pipeline", str(done.out / "pipeline.toml")]
-        _say(console, f"Relabel queue: {done.out / 'relabel.csv'} ({_count(waiting, 'entry', 'entries')})", whole=True)
-        _say(console, f"Data set: {done.out}", whole=True)
-        if page is not None:
-            _say(console, f"Report, where the queue is decided: {page}", whole=True)
-        _say(console, f"Next, to lay the queue out for labelme: {_command('check', str(raw), *own)}", whole=True)
+        say(console, f"Relabel queue: {done.out / 'relabel.csv'} ({count(waiting, 'entry', 'entries')})", whole=True)
+        say(console, f"Data set: {done.out}", whole=True)
+        if beside is not None:
+            say(console, f"Report, where the queue is decided: {beside.page}", whole=True)
+        say(console, f"Next, to lay the queue out for labelme: {_command('check', str(raw), *own)}", whole=True)
     else:
-        _say(console, f"Data set: {done.out}", whole=True)
-        if page is not None:
-            _say(console, f"Report: {page}", whole=True)
+        say(console, f"Data set: {done.out}", whole=True)
+        if beside is not None:
+            say(console, f"Report: {beside.page}", whole=True)
         used = any(split != UNUSED for category in manifest.categories.values() for split in category.tiles)
         after = f"Next: {_command('stats', str(done.out))}, or in Python threecad.Dataset({str(done.out)!r})"
-        _say(console, after if used else "It holds no image: the findings say why.", whole=True)
+        say(console, after if used else "It holds no image: the findings say why.", whole=True)
 
 
 def show_check(done: Check, raw: Path, *, like: bool = False) -> None:
     """Print the summary of a check; `like` says that it ran with options a conversion has to be given again."""
     console = terminal()
-    head = [raw.resolve().name, _count(done.images, "image"), _count(done.annotated, "annotation")]
-    head.append(_count(len(done.rows), "category", "categories"))
+    head = [raw.resolve().name, count(done.images, "image"), count(done.annotated, "annotation")]
+    head.append(count(len(done.rows), "category", "categories"))
     if done.versions:
         head.append(f"labelme {_versions(done.versions)}")
-    _say(console, " · ".join(head))
+    say(console, " · ".join(head))
     _show(console, _counts(Row._fields[1:], {row.category: list(row[1:]) for row in done.rows}), _findings(*_by_code(done)))
     if done.out is not None:
-        _say(console, f"Findings: {done.out / 'findings.jsonl'}", whole=True)
+        say(console, f"Findings: {done.out / 'findings.jsonl'}", whole=True)
         if done.queued:
             waiting = sum(finding.action is Action.QUEUED for finding in done.findings)
-            _say(console, f"Relabel queue: {done.out / 'relabel.csv'} ({_count(waiting, 'entry', 'entries')})", whole=True)
+            say(console, f"Relabel queue: {done.out / 'relabel.csv'} ({count(waiting, 'entry', 'entries')})", whole=True)
         if done.relabel:
-            _say(console, f"For labelme: {done.out / 'relabel'}{os.sep} ({_count(done.relabel, 'file')})", whole=True)
+            say(console, f"For labelme: {done.out / 'relabel'}{os.sep} ({count(done.relabel, 'file')})", whole=True)
     if done.fixed is not None:
-        _say(console, f"Repaired annotations: {done.fixed}{os.sep}", whole=True)
+        say(console, f"Repaired annotations: {done.fixed}{os.sep}", whole=True)
     first = "Next, when that is drawn" if done.queued else "Next"
     same = " (and the options of this check)" if like else ""
-    _say(console, f"{first}: {_command('convert', str(raw), 'OUT')}{same}", whole=True)
+    say(console, f"{first}: {_command('convert', str(raw), 'OUT')}{same}", whole=True)
 
 
 def as_json(done: Conversion) -> dict[str, Any]:
@@ -219,7 +222,7 @@ _ADVICE = {
 
 def _work_done(done: Conversion) -> str:
     rate = done.megapixels / done.seconds if done.seconds else 0.0
-    text = f"{_count(done.converted, 'source')} converted"
+    text = f"{count(done.converted, 'source')} converted"
     if done.unchanged:
         text += f", {done.unchanged:,} unchanged"
     if done.removed:
@@ -229,10 +232,10 @@ def _work_done(done: Conversion) -> str:
 
 def _rehearsal(done: Conversion) -> str:
     if not done.changed:
-        return f"Nothing to do: {_count(done.unchanged, 'source')} unchanged. Nothing was written."
+        return f"Nothing to do: {count(done.unchanged, 'source')} unchanged. Nothing was written."
     work = []
     if done.converted:
-        work.append(f"convert {_count(done.converted, 'source')} ({done.megapixels:.1f} MP, {_count(done.windows, 'window')})")
+        work.append(f"convert {count(done.converted, 'source')} ({done.megapixels:.1f} MP, {count(done.windows, 'window')})")
     if not done.converted:
         work.append("lay the files and lists out anew")
     if done.unchanged:
@@ -303,9 +306,11 @@ def _findings(found: Mapping[Code, Mapping[Action, int]], where: Mapping[tuple[C
 
 
 def _notable(manifest: Manifest) -> dict[Code, Counter[Action]]:
-    """What waits for a person, is not in the data set or bears on splits; how many shapes were repaired is told elsewhere."""
+    """What waits for a person, is not in the data set, bears on splits, or is a decision that fits nothing; how many shapes were
+    repaired is told elsewhere."""
+    told = {code for code in Code if code.startswith("TC3")} | {Code.DECISION_STALE}
     chosen = {
-        code: Counter({action: count for action, count in actions.items() if action in _TO_DO or code.startswith("TC3")})
+        code: Counter({action: count for action, count in actions.items() if action in _TO_DO or code in told})
         for code, actions in manifest.findings.items()
     }
     return {code: actions for code, actions in chosen.items() if actions}
@@ -315,12 +320,12 @@ def _audit(manifest: Manifest) -> str:
     text = "Leak audit: no source, group, duplicate or overlapping tile is in two splits"
     crowds = sum(manifest.findings.get(Code.CROWD, {}).values())
     if crowds:
-        text += f"; {_count(crowds, 'crowd')} of look-alikes {'was' if crowds == 1 else 'were'} not bound ({Code.CROWD.value}): "
+        text += f"; {count(crowds, 'crowd')} of look-alikes {'was' if crowds == 1 else 'were'} not bound ({Code.CROWD.value}): "
         text += "give split.group if they show the same part"
     text += "."
     alike = sum(manifest.findings.get(Code.LEAK, {}).values())
     if alike:
-        text += f" {_count(alike, 'pair')} of equal tiles from different images (blank?): {Code.LEAK.value} in findings.jsonl."
+        text += f" {count(alike, 'pair')} of equal tiles from different images (blank?): {Code.LEAK.value} in findings.jsonl."
     return text
 
 
@@ -354,7 +359,12 @@ def terminal() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=_MORE_THAN_A_SCREEN)
 
 
-def _count(number: int, one: str, several: str | None = None) -> str:
+def count(number: int, one: str, several: str | None = None) -> str:
+    """So many of something, in words.
+
+    >>> count(1, "image"), count(2_000, "image"), count(0, "entry", "entries")
+    ('1 image', '2,000 images', '0 entries')
+    """
     return f"{number:,} {one if number == 1 else several or one + 's'}"
 
 
@@ -373,6 +383,6 @@ def _show(console: Console, *tables: Table) -> None:
             console.print()
 
 
-def _say(console: Console, text: str, *, whole: bool = False) -> None:
+def say(console: Console, text: str, *, whole: bool = False) -> None:
     """One line; what holds a path or a command is never broken, so that it can be copied `whole`."""
     console.print(Text(plain(text)), soft_wrap=whole)

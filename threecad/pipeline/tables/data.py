@@ -14,6 +14,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from threecad.curation import sizes
 from threecad.curation.statistics import Statistics
 from threecad.domain import Finding
+from threecad.formats import queue
 from threecad.formats.dataset import row_of
 from threecad.pipeline.summary import plain
 from threecad.pipeline.tables.grid import SPREADS, in_order
@@ -176,10 +177,4 @@ def _cell(value: object) -> object:
     >>> [_cell(value) for value in (0.25, None, True, "a", "=1+1", " @x", "＝1", "-3", "a\\nb")]
     [0.25, '', 'true', 'a', "'=1+1", "' @x", "'＝1", "'-3", 'a\\\\nb']
     """
-    if value is None or isinstance(value, bool):
-        return "" if value is None else str(value).lower()
-    if isinstance(value, int | float):
-        return value
-    text = plain(value)
-    # Full-width signs begin a formula too where the spreadsheet speaks Chinese or Japanese.
-    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@", "|", "%", "＝", "＋", "－", "＠")) else text
+    return queue.cell(value if value is None or isinstance(value, int | float) else plain(value))

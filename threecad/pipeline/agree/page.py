@@ -23,10 +23,11 @@ from threecad.domain import Region, Shape, Size, Source
 from threecad.formats.jpeg import encode_jpeg
 from threecad.imaging import crops
 from threecad.pipeline import threads
-from threecad.pipeline.agree import Agreement, Bench, Job, LeftOut, Line, Scores, Sheet
+from threecad.pipeline.agree.reading import Bench, Job, Sheet
+from threecad.pipeline.agree.result import Agreement, LeftOut, Line, Scores
+from threecad.pipeline.agree.words import distance, share, short
 from threecad.pipeline.convert import budget
 from threecad.pipeline.sources import Reader, Task
-from threecad.pipeline.summary import plain
 
 LOOSE = 0.5
 """IoU under which two outlines of one defect are shown as a disagreement, although they match and agree on the type."""
@@ -56,7 +57,7 @@ def page(done: Agreement, bench: Bench, workers: int) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters.update(text=_text, share=_share, number=_number, pixels=_pixels)
+    environment.filters.update(text=partial(short, most=_MOST_TEXT), share=share, number=_number, pixels=distance)
     chosen = _chosen(done.lines)
     counts = Counter((each.annotator, _kind(each.comparison)) for each in done.lines)
     cards = _cards(bench, chosen, workers)
@@ -290,10 +291,10 @@ def _embedded(pixels: NDArray[Any], view: tuple[int, int, int, int]) -> str:
 def _told(one: Comparison) -> str:
     """The numbers of one disagreement, in a line."""
     if one.verdict in (Verdict.AGREED, Verdict.OTHER_TYPE):
-        parts = [f"IoU {_share(one.iou)}"]
+        parts = [f"IoU {share(one.iou)}"]
         if one.distance is not None:
-            parts.append(f"outlines {_pixels(one.distance)} px apart, {_pixels(one.hausdorff)} at most")
-        return "; ".join([*parts, f"area ratio {_share(one.area_ratio)}"])
+            parts.append(f"outlines {distance(one.distance)} px apart, {distance(one.hausdorff)} at most")
+        return "; ".join([*parts, f"area ratio {share(one.area_ratio)}"])
     area = one.reference_area if one.drawn_area is None else one.drawn_area
     return one.detail if area is None else f"{_number(round(area))} px²" + (f"; {one.detail}" if one.detail else "")
 
@@ -333,20 +334,6 @@ def _matrix(each: Scores) -> Matrix | None:
 
 def _reasons(left_out: Iterable[LeftOut], annotator: str) -> Mapping[tuple[str, str], int]:
     return Counter((each.side, each.reason) for each in left_out if each.annotator == annotator)
-
-
-def _text(value: object) -> str:
-    """A name or a label as it can be shown: nothing that turns the line around, and not too long."""
-    shown = plain(value)
-    return shown if len(shown) <= _MOST_TEXT else f"{shown[: _MOST_TEXT // 2]}…{shown[-_MOST_TEXT // 2 + 1 :]}"
-
-
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _pixels(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.2f}"
 
 
 def _number(value: int) -> str:

@@ -6,15 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from threecad.curation.agreement import Row
-from threecad.pipeline.agree import BOTH, Agreement, Coefficient, Scores
-from threecad.pipeline.summary import plain
+from threecad.pipeline.agree.result import BOTH, Agreement, Coefficient, Scores
+from threecad.pipeline.agree.words import distance, share, short
+from threecad.pipeline.summary import count, say, terminal
 
-_WIDE = 1000  # columns of what is no terminal: nothing is folded there
 _MOST_CONFUSIONS = 10
 _MOST_TEXT = 40  # letters of a name or a label
 TYPE, SIZE = "type", "size"
@@ -23,9 +22,8 @@ _MEASURES = {"f1": "F1", "mean_iou": "mean IoU", "kappa": "kappa"}
 
 def show(done: Agreement, *, table: str | Path | None = None, page: str | Path | None = None) -> None:
     """Print the summary of an agreement; `table` and `page` are the files it was written to."""
-    console = Console(highlight=False)
-    console = console if console.is_terminal else Console(highlight=False, width=_WIDE)
-    _say(console, _head(done))
+    console = terminal()
+    say(console, _head(done))
     several = len(done.annotators) > 1
     tables = [_totals(done.annotators), _nearness(done.annotators)]
     tables += [_rows(TYPE, [(each.name, each.types) for each in done.annotators], several, "no type")]
@@ -37,17 +35,17 @@ def show(done: Agreement, *, table: str | Path | None = None, page: str | Path |
             console.print(one, crop=False)
             console.print()
     for note in _notes(done):
-        _say(console, note)
+        say(console, note)
     if table is not None:
-        _say(console, f"Every defect: {table}", whole=True)
+        say(console, f"Every defect: {table}", whole=True)
     if page is not None:
-        _say(console, f"The disagreements, drawn: {page}", whole=True)
+        say(console, f"The disagreements, drawn: {page}", whole=True)
     for text in _verdict(done):
-        _say(console, text)
+        say(console, text)
 
 
 def _head(done: Agreement) -> str:
-    parts = [done.reference, _count(done.images, "image"), _count(len(done.annotators), "annotator")]
+    parts = [done.reference, count(done.images, "image"), count(len(done.annotators), "annotator")]
     return " · ".join([*parts, f"matched from IoU {done.min_iou:g} on"])
 
 
@@ -58,7 +56,7 @@ def _totals(annotators: Iterable[Scores]) -> Table:
     for each in annotators:
         tally = each.total.tally
         shares = (tally.precision, tally.recall, tally.f1)
-        table.add_row(_name(each.name), *_counted(each.total), *map(_share, shares))
+        table.add_row(_name(each.name), *_counted(each.total), *map(share, shares))
     return table
 
 
@@ -72,12 +70,12 @@ def _nearness(annotators: Iterable[Scores]) -> Table:
             _name(each.name),
             f"{each.images:,}",
             f"{near.pairs:,}",
-            _share(near.mean_iou),
-            _share(near.median_iou),
-            _pixels(near.mean_distance),
-            _pixels(near.mean_hausdorff),
-            _share(near.median_area_ratio),
-            _share(each.kappa.value),
+            share(near.mean_iou),
+            share(near.median_iou),
+            distance(near.mean_distance),
+            distance(near.mean_hausdorff),
+            share(near.median_area_ratio),
+            share(each.kappa.value),
         )
     return table
 
@@ -90,24 +88,24 @@ def _rows(what: str, groups: Sequence[tuple[str, Sequence[Row]]], several: bool,
         for number, row in enumerate(rows):
             who = [_name(annotator if number == 0 else "")] if several else []
             name = nameless if row.name is None else row.name
-            table.add_row(*who, _name(name), *_counted(row, what == TYPE), _share(row.tally.f1), _share(row.closeness.mean_iou))
+            table.add_row(*who, _name(name), *_counted(row, what == TYPE), share(row.tally.f1), share(row.closeness.mean_iou))
     return table
 
 
 def _confusions(annotators: Iterable[Scores], several: bool) -> Table:
     table = _table([*(["annotator"] if several else []), "reference", "drawn as"], ["defects"])
     for each in annotators:
-        wrong = sorted((-count, *pair) for pair, count in each.confusion.items() if pair[0] != pair[1])
-        for number, (count, reference, drawn) in enumerate(wrong[:_MOST_CONFUSIONS]):
+        wrong = sorted((-times, *pair) for pair, times in each.confusion.items() if pair[0] != pair[1])
+        for number, (times, reference, drawn) in enumerate(wrong[:_MOST_CONFUSIONS]):
             who = [_name(each.name if number == 0 else "")] if several else []
-            table.add_row(*who, _name(reference), _name(drawn), f"{-count:,}")
+            table.add_row(*who, _name(reference), _name(drawn), f"{-times:,}")
     return table
 
 
 def _beside(done: Agreement) -> Table:
     table = _table(["annotators", ""], ["images", "matched", "IoU", "F1"])
     for each in done.between:
-        numbers = f"{each.images:,}", f"{each.pairs:,}", _share(each.mean_iou), _share(each.f1)
+        numbers = f"{each.images:,}", f"{each.pairs:,}", share(each.mean_iou), share(each.f1)
         table.add_row(_name(each.one), _name(each.other), *numbers)
     return table
 
@@ -123,16 +121,16 @@ def _notes(done: Agreement) -> Iterable[str]:
         yield f"Krippendorff's alpha among the annotators: good or defective {_told(calls)}; types of an image {_told(types)}."
     for each in done.annotators:
         if each.excused:
-            yield f"{_short(each.name)}: {_count(each.excused, 'defect')} more where the reference is no guide, not counted."
+            yield f"{_short(each.name)}: {count(each.excused, 'defect')} more where the reference is no guide, not counted."
     if done.unusable:
-        yield f"{_count(done.unusable, 'shape')} of the reference cannot be used and were not compared; threecad check says why."
+        yield f"{count(done.unusable, 'shape')} of the reference cannot be used and were not compared; threecad check says why."
     reasons = Counter((each.annotator, each.side, each.reason) for each in done.left_out)
     examples = {(each.annotator, each.side, each.reason): each.image for each in reversed(done.left_out)}
-    for key, count in reasons.items():
+    for key, number in reasons.items():
         annotator, side, reason = key
-        which = f"{'' if count == 1 else 'the first '}{_short(examples[key])}"
+        which = f"{'' if number == 1 else 'the first '}{_short(examples[key])}"
         where = "" if side == BOTH else f"only in the {side}'s folder; "
-        yield f"{_short(annotator)}: {_count(count, 'image')} not compared, {which}: {where}{reason}."
+        yield f"{_short(annotator)}: {count(number, 'image')} not compared, {which}: {where}{reason}."
 
 
 def _verdict(done: Agreement) -> Iterable[str]:
@@ -142,12 +140,12 @@ def _verdict(done: Agreement) -> Iterable[str]:
     if not done.below:
         yield "Every annotator reaches every bar."
     for each in done.below:
-        found = f"is not defined ({each.reason})" if each.value is None else _share(each.value)
+        found = f"is not defined ({each.reason})" if each.value is None else share(each.value)
         yield f"Below the bar: {_short(each.annotator)}: {_MEASURES[each.measure]} {found}, at least {each.bar:g} is asked for."
 
 
 def _told(one: Coefficient) -> str:
-    return f"not defined ({one.reason})" if one.value is None else _share(one.value)
+    return f"not defined ({one.reason})" if one.value is None else share(one.value)
 
 
 def _counted(row: Row, both_ways: bool = False) -> list[str]:
@@ -179,22 +177,4 @@ def _name(text: str) -> Text:
 
 
 def _short(text: str) -> str:
-    shown = plain(text)
-    return shown if len(shown) <= _MOST_TEXT else f"{shown[: _MOST_TEXT // 2]}…{shown[1 - _MOST_TEXT // 2 :]}"
-
-
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _pixels(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.2f}"
-
-
-def _count(number: int, one: str) -> str:
-    return f"{number:,} {one if number == 1 else one + 's'}"
-
-
-def _say(console: Console, text: str, *, whole: bool = False) -> None:
-    """One line; what holds a path is never broken, so that it can be copied `whole`."""
-    console.print(Text(plain(text)), soft_wrap=whole)
+    return short(text, _MOST_TEXT)

@@ -1,0 +1,52 @@
+"""The page and the card that lie beside a data set's manifest, kept in step with it: `threecad convert` ends with them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from threecad.errors import LayoutError
+from threecad.formats.dataset import MANIFEST
+from threecad.pipeline.card import CROISSANT, card
+from threecad.pipeline.convert import Progress
+from threecad.pipeline.report import NAME, made_for, report
+
+
+@dataclass(frozen=True, slots=True)
+class Companions:
+    """Where the page is, and what its audit, which looks at tiles, says of the split: None where the page was there already."""
+
+    page: Path
+    clean: bool | None
+
+
+def refuse_foreign_page(out: Path) -> None:
+    """Raise LayoutError where something else stands in the page's place: before hours of work, not after them."""
+    page = out / NAME
+    if page.exists() and made_for(page) is None:
+        raise LayoutError(f"{page} is not a report of threecad's; move it away, or pass --no-report")
+
+
+def accompany(out: Path, *, workers: int | None = None, progress: Callable[[Progress], None] | None = None) -> Companions:
+    """Write the page and the card of the data set in `out`, each only where it was not made for the manifest as it stands."""
+    digest = hashlib.sha256((out / MANIFEST).read_bytes()).hexdigest()
+    if _catalogued(out / CROISSANT) != digest:
+        card(out)
+    page = out / NAME
+    if page.exists() and made_for(page) == digest:
+        return Companions(page, None)
+    return Companions(page, report(out, page, workers=workers, progress=progress).clean)
+
+
+def _catalogued(croissant: Path) -> str | None:
+    """The digest of the manifest that a catalogue was made for."""
+    with suppress(OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
+        for file in json.loads(croissant.read_bytes())["distribution"]:
+            if file["@id"] == MANIFEST:
+                digest = file["sha256"]
+                return digest if isinstance(digest, str) else None
+    return None
