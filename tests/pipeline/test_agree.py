@@ -356,6 +356,10 @@ class TestRequests:
                 agree(gold, [anna], **{option: anna})  # type: ignore[arg-type]
         assert (anna / "cover/d1.json").read_bytes() == before
 
+    def test_one_file_cannot_be_table_and_page(self, gold: Path, anna: Path, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="expected two files"):
+            agree(gold, [anna], table=tmp_path / "both.html", page=tmp_path / "." / "both.html")
+
     def test_a_place_that_cannot_be_written_is_named(self, gold: Path, anna: Path) -> None:
         with pytest.raises(ThreecadError, match="cannot be written"):
             agree(gold, [anna], table=gold / "cover/d1.json/table.csv")

@@ -67,6 +67,8 @@ def agree(
     _check_numbers(min_iou, bars)
     for path, suffix in ((table, ".csv"), (page, ".html")):
         _check_output(path, suffix)
+    if table is not None and page is not None and Path(table).resolve() == Path(page).resolve():
+        raise ConfigError(f"{page}: named for the table and for the page; expected two files")
     bench = Bench.open(Path(reference), [Path(each) for each in annotators], settings_of(pipeline), min_iou)
     looks = []
     work = threads.work(bench.jobs, partial(opened, bench), workers=workers or cores())
