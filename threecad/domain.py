@@ -147,7 +147,7 @@ MEANING: dict[Code, str] = {
     Code.IMAGE_MISSING: "the annotated image is nowhere to be found",
     Code.IMAGE_UNREADABLE: "the image cannot be decoded",
     Code.ANNOTATION_UNREADABLE: "the annotation cannot be read",
-    Code.PATH_OUTSIDE: "a path leaves the raw folder",
+    Code.PATH_OUTSIDE: "a path leads out of the folder",
     Code.SIZE_MISMATCH: "the annotation states another size than the image has",
     Code.TOO_LARGE: "more pixels than the limit allows",
     Code.SECOND_ANNOTATION: "a second annotation of the same image",

@@ -17,14 +17,14 @@ from PIL import Image
 
 from threecad.curation import sizes
 from threecad.curation.statistics import Tally
-from threecad.domain import Entry, Measure, Sample, Size, Split, Spot, State
+from threecad.domain import Action, Case, Code, Decision, Entry, Measure, Sample, Size, Split, Spot, State
 from threecad.formats.cases import read_cases
 from threecad.formats.dataset import read_samples
 from threecad.formats.jpeg import encode_jpeg
 from threecad.pipeline.config import Pipeline
 from threecad.pipeline.convert import convert
 from threecad.pipeline.report import page as pages
-from threecad.pipeline.report import report
+from threecad.pipeline.report import queue, report
 from threecad.pipeline.report.beside import Beside
 from threecad.pipeline.report.cards import Card, name_of
 from threecad.pipeline.report.gallery import UNTOLD, Gallery
@@ -184,6 +184,80 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Many:
     )
     (folder / "page.html").write_bytes(pages.render(told))
     return Many(folder / "page.html", rows)
+
+
+LONG = "scratch" * 1500
+BLANK = " \u200b\u3164 "
+
+
+def case(shape: int, digest: str, **changes: Any) -> Case:
+    """A queued shape of one photograph, of which something can be made."""
+    told = {
+        "source": "cover/a.png",
+        "shape": shape,
+        "category": "cover",
+        "annotation": "cover/a.json",
+        "label": "dent",
+        "kind": "polygon",
+        "points": ((1.0, 1.0), (9.0, 9.0), (9.0, 1.0), (1.0, 9.0)),
+        "action": Action.QUEUED,
+        "codes": (Code.READINGS_DISAGREE,),
+        "details": ("0.5",),
+        "place": (5.0, 5.0),
+        "outline": '{"coordinates":[[[0,0],[4,0],[4,2.5],[0,0]]],"type":"Polygon"}',
+        "digest": digest,
+    }
+    return Case(**{**told, **changes})
+
+
+TWINS = [case(0, "a" * 16), case(1, "b" * 16), case(2, "a" * 16), case(3, "a" * 16), case(4, "a" * 16, source="cover/b.png")]
+
+
+def write(page: Path, cases: list[Case], images: list[tuple[State | None, str]]) -> Path:
+    """A page about images in these states, with one defect of the type each (none where it is ""), and about these cases."""
+    beside = Beside(page.with_name("none"))
+    gallery = Gallery(None, UNTOLD)
+    tally = Tally("some", "mvtec")
+    for number, (state, kind) in enumerate(images):
+        spots = (Spot(200, (3, 3, 20, 10), 20.0, 10.0, (kind,), ()),) if kind else ()
+        areas = ((kind, 200),) if kind else ()
+        entry = Entry(f"{number:03}.png", "part", Split.TEST, state, (kind,) if kind else (), f"{number:03}.png", (), "")
+        digest = f"{number:064x}"
+        measure = Measure(Size(150, 220), 1, 8, 0.5, 0.1, 1.0, None, digest, spots, areas, bytes(1024), (), ())
+        tally.add(entry, measure, [])
+        outlines = ((kind, "M3 3h20v10h-20z"),) if kind else ()
+        gallery.add(Card(entry, measure, (), name_of(digest), encode_jpeg(photograph(number)), outlines))
+    told = pages.Gathered(
+        tally.finish(), None, "0" * 64, gallery, cases, queue.told("/", cases, beside), (), "./", "none/", "none"
+    )
+    page.write_bytes(pages.render(told))
+    return page
+
+
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three shapes of one photograph that are equal to the last digit, another one, and one of another photograph."""
+    return write(tmp_path_factory.mktemp("twins") / "page.html", TWINS, [(State.GOOD, "")])
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Labels that are a book and that are nothing but blanks."""
+    cases = [
+        case(0, "a" * 16, label=LONG, details=(LONG,)),
+        case(1, "b" * 16, label=BLANK),
+        case(2, "c" * 16, points=tuple((float(x), float(x % 7)) for x in range(40)), step=3, vertices=118),
+        case(3, "d" * 16, points=tuple((float(x), float(x % 7)) for x in range(40)), step=22, vertices=12_001),
+    ]
+    images = [(State.DEFECT, LONG), (State.DEFECT, BLANK), (State.GOOD, ""), (State.DEFECT, "dent")]
+    return write(tmp_path_factory.mktemp("odd") / "page.html", cases, images)
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As many images as a page may hold, and a long queue."""
+    cases = [case(number, f"{number:016x}") for number in range(60)]
+    return write(tmp_path_factory.mktemp("full") / "page.html", cases, [(State.DEFECT, "dent")] * 300)
 
 
 # ---------------------------------------------------------------- hands and eyes
@@ -388,6 +462,89 @@ class TestThePage:
         assert reader.run(f"dispatchEvent(new Event('afterprint')); return {closed}") > 0
         reader.until("document.querySelectorAll('.case').length === 4")
 
+    @pytest.mark.parametrize("width", [420, 1400])
+    def test_a_label_as_long_as_a_book_is_cut_short(self, reader: Reader, odd: Path, width: int) -> None:
+        reader.browser.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride", {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        )
+        try:
+            reader.open(odd)
+            reader.until("document.querySelectorAll('.case').length === 4")
+            high = "[...document.querySelectorAll('td, th, h3, .option, .tile, .reasons li, .heats figcaption')]"
+            assert reader.run(f"return {high}.map((each) => each.offsetHeight).filter((height) => height > 400)") == []
+            assert reader.run("return document.documentElement.scrollWidth") <= width
+            cut = "[...document.querySelectorAll(`${arguments[0]} [title]`)].filter((each) => each.title === arguments[1])"
+            for place in ("th", "h3", ".reasons", ".tile"):
+                texts = reader.run(f"return {cut}.map((each) => each.textContent)", place, LONG)
+                assert texts, place
+                assert all(len(text) <= 400 for text in texts)
+            narrow = "[...document.querySelectorAll('th .long, td .long')].filter((each) => each.offsetParent)"
+            assert all(each >= 120 for each in reader.run(f"return {narrow}.map((each) => each.offsetWidth)"))
+            reader.run("document.querySelector('#tiles button').click()")
+            reader.until("document.querySelector('#facts td')")
+            assert reader.run("return Math.max(...[...document.querySelectorAll('#facts *')].map((e) => e.offsetHeight))") < 900
+        finally:
+            reader.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+    def test_a_label_of_blanks_has_a_name(self, reader: Reader, odd: Path) -> None:
+        reader.open(odd)
+        reader.until("document.querySelectorAll('.case').length === 4")
+        assert reader.run("return document.querySelectorAll('.case h3 bdi')[1].textContent") == "(no label)"
+        kinds = reader.run("return [...document.querySelectorAll('#tiles .kinds')].map((each) => each.textContent)")
+        assert kinds[1] == "(no label)"
+        options = "[...document.querySelectorAll('#gallery-fields input[name=type]')]"
+        named = f"{options}.map((each) => each.closest('label').querySelector('.name').textContent)"
+        assert "(no label)" in reader.run(f"return {named}")
+        heads = reader.run("return [...document.querySelectorAll('#tables th, #beyond th')].map((each) => each.textContent)")
+        assert BLANK not in heads
+
+    def test_the_section_that_was_clicked_is_the_current_one(self, reader: Reader, twins: Path) -> None:
+        """The last ones of a short page cannot come to its top."""
+        reader.open(twins)
+        current = "[...document.querySelectorAll('.contents [aria-current]')].map((each) => each.hash)"
+        for section in ("findings", "configuration", "audit"):
+            reader.browser.find_element("css selector", f".contents a[href='#{section}']").click()
+            reader.until(f"{current}[0] === arguments[0]", f"#{section}")
+            time.sleep(0.3)
+            assert reader.run(f"return {current}") == [f"#{section}"]
+        reader.browser.execute_cdp_cmd(
+            "Input.dispatchMouseEvent", {"type": "mouseWheel", "x": 700, "y": 500, "deltaX": 0, "deltaY": -100_000}
+        )
+        reader.until(f"{current}[0] === '#summary'")
+
+    @pytest.mark.parametrize("section", ["queue", "findings", "gallery"])
+    def test_a_click_on_a_section_lands_there(self, reader: Reader, full: Path, section: str) -> None:
+        reader.open(full)
+        reader.browser.find_element("css selector", f".contents a[href='#{section}']").click()
+        top = f"document.getElementById('{section}').getBoundingClientRect().top"
+        for _ in range(2):
+            time.sleep(0.75)
+            place, rest = reader.run(f"return [{top}, document.documentElement.scrollHeight - innerHeight - scrollY]")
+            assert abs(place) <= 120 or rest < 2
+
+    def test_what_is_late_above_a_section_does_not_push_it_away(self, reader: Reader, full: Path) -> None:
+        """Until the reader goes elsewhere."""
+        reader.open(full)
+        reader.run("document.documentElement.style.overflowAnchor = 'none'")  # as in browsers that hold nothing themselves
+        reader.browser.find_element("css selector", ".contents a[href='#queue']").click()
+        top = "document.getElementById('queue').getBoundingClientRect().top"
+        reader.until(f"Math.abs({top}) <= 120")
+        grow = "document.getElementById('tiles').style.paddingBottom = arguments[0]"
+        reader.run(grow, "900px")
+        time.sleep(0.3)
+        assert abs(reader.run(f"return {top}")) <= 120
+        wheel = {"type": "mouseWheel", "x": 700, "y": 500, "deltaX": 0, "deltaY": 600}
+        reader.browser.execute_cdp_cmd("Input.dispatchMouseEvent", wheel)
+        reader.until(f"{top} < -400")
+        reader.run(grow, "0")
+        time.sleep(0.3)
+        assert reader.run(f"return {top}") < -400
+
+    def test_an_address_with_a_section_opens_there(self, reader: Reader, full: Path) -> None:
+        reader.open(full, "#queue")
+        time.sleep(0.5)
+        assert abs(reader.run("return document.getElementById('queue').getBoundingClientRect().top")) <= 120
+
     def test_a_folder_that_is_missing_is_said(self, reader: Reader, many: Many, tmp_path: Path) -> None:
         (tmp_path / "moved.html").write_bytes(many.page.read_bytes())
         reader.open(tmp_path / "moved.html")
@@ -436,6 +593,16 @@ class TestTheGallery:
             assert len(here) == min(60, expected - 60 * number)
             reader.run("document.querySelector('#gallery-pager [aria-label=\"Next page\"]').click()")
         assert len(set(seen)) == len(seen) == expected
+
+    def test_defects_come_first_and_what_nobody_could_tell_before_the_good(self, reader: Reader, tmp_path: Path) -> None:
+        kinds = [(State.GOOD, ""), (None, ""), (State.DEFECT, "dent")]
+        images = [kinds[number] for number in np.random.default_rng(3).integers(0, 3, 40)]
+        reader.open(write(tmp_path / "page.html", [], images))
+        badges = "[...document.querySelectorAll('#tiles .badge')].map((each) => each.textContent)"
+        order = reader.until(f"{badges}.length === 40 && {badges}")
+        told = Counter(order)
+        assert set(told) == {"defect", "unknown", "good"}
+        assert order == ["defect"] * told["defect"] + ["unknown"] * told["unknown"] + ["good"] * told["good"]
 
     def test_thumbnails_and_outlines_lie_upon_one_another(self, reader: Reader, many: Many) -> None:
         reader.open(many.page, "#gallery?state=defect")
@@ -668,3 +835,77 @@ class TestTheQueue:
         assert reader.run(width) < whole / 3
         reader.press("z")
         assert reader.run(width) == whole
+
+    def chosen(self, reader: Reader) -> list[str]:
+        """What is pressed at each shape of the list."""
+        found: list[str] = reader.run(
+            "return [...document.querySelectorAll('.case')].map((each) => each.querySelector('.choice :checked').value)"
+        )
+        return found
+
+    def test_a_choice_is_about_every_shape_that_is_the_same(self, reader: Reader, twins: Path, tmp_path: Path) -> None:
+        reader.open(twins)
+        self.focus(reader, 0)
+        reader.press("a")
+        assert self.chosen(reader) == ["accept", "", "accept", "accept", ""]
+        assert reader.text("queue-progress") == "3 of 5 that wait decided"
+        self.focus(reader, 2)
+        reader.press("d")
+        assert self.chosen(reader) == ["drop", "", "drop", "drop", ""]
+        printed = reader.run("return [...document.querySelectorAll('.printed')].map((each) => each.textContent)")
+        assert printed[:3] == ["Choice: drop", "Choice: undecided", "Choice: drop"]
+        assert self.export(reader, tmp_path)["decisions"] == [
+            {"source": "cover/a.png", "shape": 0, "digest": "a" * 16, "decision": "drop"}
+        ]
+        reader.open(twins)
+        self.focus(reader, 0)
+        assert self.chosen(reader) == ["drop", "", "drop", "drop", ""]
+        self.focus(reader, 3)
+        reader.press("u")
+        assert self.chosen(reader) == [""] * 5
+        reader.open(twins)
+        self.focus(reader, 0)
+        assert self.chosen(reader) == [""] * 5
+        assert reader.text("queue-unsaved") == ""
+
+    def test_that_is_said_beside_it(self, reader: Reader, twins: Path) -> None:
+        reader.open(twins)
+        self.focus(reader, 0)
+        notes = reader.run(
+            "return [...document.querySelectorAll('.case')].map((each) => each.querySelector('.twins')?.textContent || '')"
+        )
+        said = "The same shape is drawn 3 times: one decision for all."
+        assert notes == [said, "", said, said, ""]
+
+    def test_an_import_is_about_all_of_them_too(self, reader: Reader, twins: Path, tmp_path: Path) -> None:
+        told = [{"source": "cover/a.png", "shape": 2, "digest": "a" * 16, "decision": "relabel"}]
+        (tmp_path / "earlier.json").write_text(json.dumps({"format": 1, "decisions": told}))
+        reader.open(twins)
+        reader.browser.find_element("id", "import").send_keys(str(tmp_path / "earlier.json"))
+        assert reader.until("document.getElementById('queue-said').textContent.includes('Took 1 decision')")
+        reader.until("document.querySelectorAll('.case').length === 5")
+        assert self.chosen(reader) == ["relabel", "", "relabel", "relabel", ""]
+
+    def test_a_decision_that_stands_is_taken_back_for_all_of_them(self, reader: Reader, tmp_path: Path) -> None:
+        held = [case(shape, "a" * 16, decision=Decision.DROP) for shape in range(2)]
+        reader.open(write(tmp_path / "page.html", held, [(State.GOOD, "")]))
+        self.focus(reader, 1)
+        assert self.chosen(reader) == ["drop", "drop"]
+        reader.press("u")
+        assert self.chosen(reader) == ["", ""]
+        assert [row["decision"] for row in self.export(reader, tmp_path)["decisions"]] == ["none"]
+
+    def test_a_thinned_outline_keeps_the_numbers_of_its_file(self, reader: Reader, odd: Path) -> None:
+        reader.open(odd)
+        reader.until("document.querySelectorAll('.case').length === 4")
+        told = "return document.querySelectorAll('.case')[arguments[0]].querySelector(arguments[1]).textContent"
+        numbers = "return [...document.querySelectorAll('.case')[2].querySelectorAll('text')].map((each) => each.textContent)"
+        found = [int(number) for number in reader.run(numbers)]
+        assert found
+        assert all(number % 3 == 0 for number in found)
+        assert max(found) > 40
+        assert reader.run(told, 2, "figcaption").startswith("As drawn, every 3rd of 118 vertices; numbered as in the file")
+        assert reader.run(told, 3, "figcaption").startswith("As drawn, every 22nd of 12,001 vertices; numbered as in the file")
+        assert reader.run(told, 3, "summary") == "Every 22nd of 12,001 vertices (x, y)"
+        assert "858: 39, 4" in reader.run(told, 3, ".vertices")
+        assert reader.run(told, 0, "summary") == "All 4 vertices (x, y)"

@@ -26,6 +26,7 @@ from threecad.curation.statistics import (
     Balance,
     Comparison,
     Copies,
+    Doubts,
     Drawn,
     HeatMap,
     Looks,
@@ -502,6 +503,18 @@ def test_quantiles_are_those_of_numpy_and_the_mean_is_exact(values):
     assert found == replace(found, count=len(values), mean=math.fsum(values) / len(values))
 
 
+@pytest.mark.parametrize("flipped", [False, True])
+def test_a_diagonal_of_n_pixels_has_the_aspect_ratio_n_and_begins_its_bin(flipped):
+    for side in range(1, 65):
+        mask = np.eye(side, dtype=np.bool_)
+        mask = np.ascontiguousarray(mask[::-1]) if flipped else mask
+        found = measure(np.zeros((side, side), np.uint8), {"": mask}, digest="")
+        told = statistics_of((entry("p/1", Split.TEST, State.DEFECT), found)).aspect_ratio["p"]
+        assert told.quantiles.q50 == side
+        edges, counts = told.histogram.edges, told.histogram.counts
+        assert counts.index(1) == min(max(k for k, edge in enumerate(edges) if edge <= side), len(counts) - 1)
+
+
 def test_one_value_is_every_quantile():
     assert quantiles([0.25]) == Quantiles(1, *[0.25] * 8)
 
@@ -620,6 +633,11 @@ TWINS = (("p/1", "train"), ("p/2", "test"))
         pytest.param({"overlaps": [Overlap("a", "p/1", "p/2", 9, ("train", "test"))]}, False, id="shared pixels"),
         pytest.param({"findings": [Finding(Code.MASK_EMPTY, Action.KEPT, "p/2", None, "")]}, True, id="a fault of a mask"),
         pytest.param({"findings": [Finding(Code.FOREIGN_FILE, Action.KEPT, "p", None, "")]}, False, id="a stranger's file"),
+        pytest.param({"findings": [Finding(Code.PATH_OUTSIDE, Action.DROPPED, "p", None, "")]}, False, id="a link out"),
+        pytest.param({"findings": [Finding(Code.FILE_UNREADABLE, Action.DROPPED, "p", None, "")]}, False, id="an odd name"),
+        pytest.param({"findings": [Finding(Code.UNKNOWN_FOLDER, Action.DROPPED, "p/train", None, "")]}, False, id="passed over"),
+        pytest.param({"findings": [Finding(Code.UNKNOWN_FOLDER, Action.DROPPED, "p/notes", None, "")]}, True, id="elsewhere"),
+        pytest.param({"findings": [Finding(Code.NOT_LISTED, Action.DROPPED, "p/1.png", None, "")]}, True, id="not listed"),
         pytest.param({"findings": [Finding(Code.LEAK, Action.DROPPED, "p", None, "")]}, False, id="a leak"),
         pytest.param({"findings": [Finding(Code.LEAK, Action.KEPT, "p", None, "")]}, True, id="two black tiles of a conversion"),
     ],
@@ -629,12 +647,24 @@ def test_a_split_is_clean_when_nothing_stands_in_two(amiss, clean):
 
 
 def test_an_image_that_nobody_could_look_at_leaves_its_split_in_doubt():
+    for code in (Code.IMAGE_UNREADABLE, Code.LISTED_MISSING, Code.PATH_OUTSIDE):
+        tally = Tally("x", "mvtec")
+        tally.add(entry("p/1", Split.TEST, State.GOOD), None, [Finding(code, Action.DROPPED, "p/1", None, "")])
+        found = tally.finish()
+        assert (found.clean, found.doubts) == (False, Doubts(unseen=1))
     tally = Tally("x", "mvtec")
-    tally.add(entry("p/1", Split.TEST, State.GOOD), None, [Finding(Code.IMAGE_UNREADABLE, Action.DROPPED, "p/1", None, "")])
-    assert not tally.finish().clean
-    gone = Tally("x", "mvtec")
-    gone.add(entry("p/1", Split.TEST, State.GOOD), None, [Finding(Code.LISTED_MISSING, Action.DROPPED, "p/1", None, "")])
-    assert gone.finish().clean
+    tally.add(entry("p/1", None, State.GOOD), None, [Finding(Code.IMAGE_UNREADABLE, Action.DROPPED, "p/1", None, "")])
+    assert tally.finish().clean, "what is in no split stands in no two"
+
+
+def test_why_a_split_is_doubtful_is_counted():
+    tally = Tally("x", "visa")
+    tally.add(entry("p/1", Split.TRAIN, State.DEFECT), MARKED)
+    tally.add(entry("p/2", Split.TRAIN, State.GOOD), GOOD)
+    tally.add(entry("p/2", Split.TEST, State.GOOD, id="p/2 (test)"), GOOD)
+    assert tally.finish().doubts == Doubts(training=1, torn=1)
+    listed = Finding(Code.LEAK, Action.KEPT, "p/2", None, "train in a.csv, line 1, test in a.csv, line 9")
+    assert tally.finish(findings=[listed]).doubts == Doubts(training=1, listed=1)
 
 
 def test_copies_and_overlaps_are_sorted():
@@ -660,6 +690,13 @@ def test_a_category_called_all_is_not_mixed_up_with_the_sum():
     found = statistics_of((entry("All/1", Split.TEST, State.GOOD), GOOD), (entry("a/1", Split.TRAIN, State.GOOD), GOOD))
     assert [(row.category, row.test, row.train) for row in found.overview] == [("All (category)", 1, 0), ("a", 0, 1), (ALL, 1, 1)]
     assert list(found.area_ratio) == ["All (category)", "a", ALL]
+
+
+def test_two_categories_that_would_be_called_alike_stay_two():
+    names = (ALL, "All (category)", "All (category) (category)")
+    found = statistics_of(*((entry(f"{name}/1", Split.TEST, State.GOOD), GOOD) for name in names))
+    assert sorted(row.category for row in found.overview) == sorted([*names, "All (category) (category) (category)"])
+    assert [row.test for row in found.overview] == [1, 1, 1, 3]
 
 
 def test_statistics_hold_plain_values_only():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -12,11 +13,15 @@ from photographs import SMALL, factory
 
 from threecad.domain import Action, Code, Finding
 from threecad.errors import ConfigError, LayoutError, ReadError, ThreecadError
+from threecad.formats import layouts
 from threecad.formats.layouts import Request
 from threecad.formats.png import encode_mask, encode_png
 from threecad.pipeline import audit as module
+from threecad.pipeline import plots
 from threecad.pipeline.audit import Audit, as_json, audit, read_clean, write_clean
+from threecad.pipeline.audit_summary import show
 from threecad.pipeline.convert import convert
+from threecad.pipeline.profile import statistics
 
 
 def picture(seed: int, side: int = 160) -> np.ndarray:
@@ -167,6 +172,115 @@ def test_an_image_that_cannot_be_compared_is_told_and_nobody_knows(clean: Path) 
     assert [(finding.code, finding.source) for finding in found.findings] == [(Code.IMAGE_UNREADABLE, "bolt/train/good/900.png")]
 
 
+def test_a_training_folder_that_is_a_link_out_of_the_data_set_is_not_clean(clean: Path, tmp_path: Path) -> None:
+    (clean / "bolt/train").rename(tmp_path / "elsewhere")
+    (clean / "bolt/train").symlink_to(tmp_path / "elsewhere")
+    assert told(clean) == [(Code.PATH_OUTSIDE, "bolt/train")]
+
+
+def test_training_images_that_are_links_out_of_the_data_set_are_not_clean(clean: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    images = sorted((clean / "bolt/train/good").iterdir())
+    for image in images:
+        image.rename(tmp_path / "elsewhere" / image.name)
+        image.symlink_to(tmp_path / "elsewhere" / image.name)
+    assert told(clean) == [(Code.PATH_OUTSIDE, f"bolt/train/good/{image.name}") for image in images]
+
+
+def test_a_training_image_whose_name_is_no_text_is_not_clean(clean: Path) -> None:
+    try:
+        (clean / os.fsdecode(b"bolt/train/good/\xff.png")).write_bytes(png(100))
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    assert told(clean) == [(Code.FILE_UNREADABLE, "bolt/train/good/\\udcff.png")]
+
+
+def test_images_that_lie_where_only_readers_of_folders_look_are_not_clean(clean: Path) -> None:
+    put(clean / "bolt/train/x.png", png(100))
+    put(clean / "bolt/train/good/sub/x.png", png(101))
+    put(clean / "bolt/train/good/sub/y.png", png(102))
+    assert told(clean) == [(Code.UNKNOWN_FOLDER, "bolt/train"), (Code.UNKNOWN_FOLDER, "bolt/train/good/sub")]
+
+
+def test_images_that_vanish_while_the_audit_runs_are_not_clean(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = layouts.read
+
+    def vanishing(root: Path, request: Request | None = None) -> layouts.Listing:
+        listing = first(root, request)
+        for name in ("000", "001"):
+            (root / f"bolt/train/good/{name}.png").unlink(missing_ok=True)
+        return listing
+
+    monkeypatch.setattr(layouts, "read", vanishing)
+    listed = look(clean)
+    assert [(each.code, each.source[-7:]) for each in listed.findings] == [
+        (Code.LISTED_MISSING, "000.png"),
+        (Code.LISTED_MISSING, "001.png"),
+    ]
+    assert (listed.clean, listed.unseen, listed.images) == (False, 2, 17)
+
+
+def test_a_strangers_image_among_threecads_own_is_not_clean(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    convert(factory(tmp_path / "raw", 4), data, SMALL)
+    home = next(path.parent.parent.name for path in data.glob("*/train/good"))
+    for place in (f"{home}/train/good", f"{home}/ground_truth/dent", f"validation/{home}/good"):
+        put(data / place / "mine.png", png(1))
+        assert told(data) == [(Code.FOREIGN_FILE, f"{place}/mine.png")]
+        (data / place / "mine.png").unlink()
+    assert look(data).clean
+
+
+@pytest.mark.parametrize("keep", ["test", "train"])
+def test_a_mask_whose_image_was_left_out_is_no_strangers(tmp_path: Path, keep: str) -> None:
+    data = tmp_path / "data"
+    convert(factory(tmp_path / "raw", 4), data, SMALL)
+    rows = [json.loads(line) for line in (data / "samples.jsonl").read_text(encoding="utf-8").splitlines()]
+    defective = next(row for row in rows if row["split"] == "test" and row["mask"])
+    (data / defective["image"]).unlink()
+    assert look(data, keep=keep).clean
+
+
+def told(root: Path) -> list[tuple[Code, str]]:
+    """What an audit that must not be clean tells, and the statistics as well."""
+    found = look(root)
+    counted = statistics(root, cache=None)[0]
+    assert not found.clean
+    assert not counted.clean
+    assert found.unseen == counted.doubts.unseen == len(found.findings)
+    assert set(found.findings) <= set(counted.findings)
+    return [(finding.code, finding.source) for finding in found.findings]
+
+
+def shown(found: Audit, capsys: pytest.CaptureFixture[str], clean: Path | None = None) -> str:
+    show(found, Path("parts"), clean)
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_what_could_not_be_compared_is_to_be_repaired(clean: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(clean / "bolt/train/x.png", png(100))
+    text = shown(look(clean), capsys)
+    assert "1 image or folder could not be compared" in text
+    assert "repair or remove" in text
+    assert "--clean" not in text
+    assert "leave out" not in text
+
+
+def test_a_list_that_names_a_file_twice_is_to_be_corrected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    leak = Finding(Code.LEAK, Action.KEPT, "a.png", None, "train in line 1, test in line 2")
+    text = shown(Audit("x", "visa", 1, 0, (), (), (), (leak,)), capsys, tmp_path / "drop.txt")
+    assert "correct the list" in text
+    assert "0 images" not in text
+    assert "()" not in text
+
+
+def test_copies_are_to_be_left_out(leaking: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(look(leaking), capsys)
+    assert "3 images to leave out (3 in bolt) to make the splits disjoint" in text
+    assert "threecad audit parts --clean drop.txt" in text
+    assert "repair" not in text
+
+
 def test_a_file_that_a_list_names_in_two_splits_is_not_clean() -> None:
     leak = Finding(Code.LEAK, Action.KEPT, "a.png", None, "train in line 1, test in line 2")
     assert not Audit("x", "visa", 1, 0, (), (), (), (leak,)).clean
@@ -266,6 +380,28 @@ def test_the_list_of_before_stays_where_none_can_be_written(tmp_path: Path, monk
     with pytest.raises(ThreecadError, match="cannot be written"):
         write_clean(found(), tmp_path / "out.txt")
     assert read_clean(tmp_path / "out.txt") == ["a.png"]
+
+
+def test_a_full_disk_leaves_nothing_beside_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(number: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ThreecadError, match="No space left"):
+        write_clean(found(), tmp_path / "out.txt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_figures_are_never_written_into_a_folder_that_is_not_there(clean: Path, tmp_path: Path) -> None:
+    with pytest.raises(LayoutError, match="no folder"):
+        plots.draw(statistics(clean, cache=None)[0], tmp_path / "missing" / "figures")
+    assert not (tmp_path / "missing").exists()
+
+
+def test_a_list_is_never_written_into_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no folder"):
+        write_clean(found(), tmp_path / "missing" / "dir" / "out.txt")
+    assert not (tmp_path / "missing").exists()
 
 
 def test_a_folder_in_the_place_of_the_list_is_the_users_mistake(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -162,3 +163,22 @@ def test_folders_with_signs_that_globs_read_are_catalogued_by_suffix(plain: Path
     told = json.loads(card(plain, tmp_path / "card").croissant.read_text(encoding="utf-8"))
     sets = {each["@id"]: each["includes"] for each in told["distribution"] if each["@type"] == "cr:FileSet"}
     assert sets["image-files"] == ["**/*.png"]
+
+
+def test_what_was_skipped_is_told_by_reason(plain: Path, tmp_path: Path) -> None:
+    text = card(plain, tmp_path / "before").card.read_text(encoding="utf-8")
+    assert "Skipped" not in text
+    (plain / "bolt/train/good/001.png").symlink_to(tmp_path / "nowhere.png")
+    for name in ("x", "y"):
+        cv2.imwrite(str(plain / f"bolt/train/{name}.png"), np.zeros((9, 9), np.uint8))
+    text = card(plain, tmp_path / "after").card.read_text(encoding="utf-8")
+    assert "Skipped and not counted: 2 files or folders (TC205 a path leads out of the folder: 1; TC411 a folder that " in text
+
+
+def test_a_category_called_all_is_not_mixed_up_with_the_sum(plain: Path, tmp_path: Path) -> None:
+    (plain / "bolt").rename(plain / "All")
+    shutil.copytree(plain / "All", plain / "nut")
+    text = card(plain, tmp_path / "card").card.read_text(encoding="utf-8")
+    assert "| All (category) | 1 | 0 | 1 | 1 | 0 | 1 |" in text
+    assert "| All | 2 | 0 | 2 | 2 | 0 | 2 |" in text
+    assert "| All (category) | dent | 1 |" in text

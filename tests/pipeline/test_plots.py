@@ -192,9 +192,9 @@ def test_a_font_with_postscript_outlines_is_told(tmp_path: Path) -> None:
 
 
 def test_every_figure_is_written_in_three_formats(tmp_path: Path) -> None:
-    files = plots.draw(CASES["one"](), tmp_path / "new" / "plots")
+    files = plots.draw(CASES["one"](), tmp_path / "plots")
     assert [file.name for file in files] == sorted(f"{name}.{form}" for name in NAMES for form in plots.FORMATS)
-    assert sorted((tmp_path / "new" / "plots").iterdir()) == files
+    assert sorted((tmp_path / "plots").iterdir()) == files
     for file in files:
         data = file.read_bytes()
         if file.suffix == ".png":

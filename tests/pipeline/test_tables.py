@@ -27,6 +27,7 @@ from threecad.curation.statistics import (
     Comparison,
     Copies,
     Distribution,
+    Doubts,
     HeatMap,
     Histogram,
     Looks,
@@ -210,6 +211,7 @@ def bare(name: str = "empty") -> Statistics:
     return Statistics(
         **nothing
         | {"name": name, "layout": "folders", "images": 0, "comparison": Comparison(name, 0, 0, None, 0, 0), "clean": True}
+        | {"doubts": Doubts()}
         | ratios
     )
 
@@ -329,6 +331,22 @@ def test_an_unclean_split_says_why_and_what_to_run() -> None:
         "The split is NOT clean: 52 images stand in two splits, byte for byte the same; 1 pair of overlapping"
     )
     assert last[1] == "Next, to list what to drop: threecad audit 'my data/3CAD' --clean drop.txt"
+
+
+@pytest.mark.parametrize(
+    ("doubts", "reason", "advice"),
+    [
+        (Doubts(unseen=1), "1 image or folder could not be compared", "repair or remove 1 image or folder that"),
+        (Doubts(training=2), "2 images train with a defect", "move 2 defective images out of train."),
+        (Doubts(listed=1), "1 file that a list names in two splits", "correct the list, which names 1 file in two splits."),
+        (Doubts(torn=3), "3 photographs stand in two splits", "threecad audit x --clean drop.txt"),
+    ],
+)
+def test_the_next_step_is_one_that_helps(doubts: Doubts, reason: str, advice: str) -> None:
+    text = shown(dataclasses.replace(bare(), clean=False, doubts=doubts), width=200, dataset="x")
+    assert f"NOT clean: {reason}" in text
+    assert advice in text
+    assert ("audit" in text) == bool(doubts.torn)
 
 
 def test_a_split_that_is_unclean_for_another_reason_still_says_so() -> None:

@@ -383,7 +383,7 @@ def test_a_tile_without_a_file_names_its_source(made: Path) -> None:
 
 
 def test_what_is_no_tile_of_the_data_set_is_told(tmp_path: Path, made: Path) -> None:
-    with pytest.raises(LayoutError, match="nonsense: is no sample of data"):
+    with pytest.raises(LayoutError, match="nonsense is no sample of data"):
         view("nonsense", data=made)
     with pytest.raises(LayoutError):
         view("nonsense", data=tmp_path)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from threecad.curation import leaks
+from threecad.curation.statistics import doubts
 from threecad.domain import Code, Finding
 from threecad.errors import ConfigError, ReadError, ThreecadError
 from threecad.formats.dataset import row_of
@@ -29,16 +30,14 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Version of the JSON that `as_json` gives."""
 
-_UNSEEN = frozenset({Code.IMAGE_UNREADABLE, Code.TOO_LARGE, Code.FILE_UNREADABLE})
-
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What an audit found. `images` are those that were compared, `unseen` those of a split that could not be; `copies` and
-    `overlaps` are only those across splits.
+    """What an audit found. `images` are those that were compared, `unseen` the images of a split, and the folders that may hold
+    some, that could not be; `copies` and `overlaps` are only those across splits.
 
-    `dropped` pairs the path of each image to leave out with the reason, sorted. `findings` are about images that could not be
-    compared, or that a list names in two splits, and about crowds of look-alikes. `note` is about the cache.
+    `dropped` pairs the path of each image to leave out with the reason, sorted. `findings` are about what could not be compared,
+    or what a list names in two splits, and about crowds of look-alikes. `note` is about the cache.
     """
 
     name: str
@@ -75,13 +74,13 @@ def audit(
     """
     going = profile(root, request, category=category, masked=False, workers=workers, cache=cache, progress=progress)
     contents = Gathered(going.listing.entries)
-    findings = [finding for finding in going.listing.findings if finding.code is Code.LEAK]
-    unseen = 0
+    findings = [each for each in going.listing.findings if each.code is Code.LEAK or doubts.may_hide(each)]
+    unseen = doubts.hidden(going.listing.findings)
     for entry, measure, own in going:
         contents.add(entry, measure)
-        why = [finding for finding in own if finding.code in _UNSEEN]
-        unseen += bool(why) and entry.split is not None
-        findings += why
+        unseen += doubts.uncompared(entry, measure)
+        if measure is None:
+            findings += own
     settings = Splitting(near_duplicates=near)
     splits = {entry.image: entry.split for entry in contents.entries if entry.image is not None}
     copies, crowds = leaks.compare(contents.digests, contents.fingerprints, splits, settings)
@@ -108,10 +107,13 @@ def audit(
 def write_clean(found: Audit, file: str | Path) -> None:
     """Write the images to leave out to `file`, one path a line, each below a comment with the reason; see docs/auditing.md.
 
-    ThreecadError where it cannot be written; what stood there before then stays. ConfigError where a folder stands there.
+    ThreecadError where it cannot be written; what stood there before then stays. ConfigError where a folder stands there, or
+    where there is none to hold it.
     """
     if Path(file).is_dir():
         raise ConfigError(f"{file} is a folder; expected a file to write the list into")
+    if not Path(file).parent.is_dir():
+        raise ConfigError(f"{file}: no folder {Path(file).parent}; expected one to write the list into")
     lines = [f"# {_quoted(found.name)}: {len(found.dropped)} of {found.images} images to leave out"]
     for path, reason in found.dropped:
         lines += [f"# {_quoted(reason)}", _quoted(path)]

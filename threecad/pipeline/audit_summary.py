@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from rich.text import Text
 
-from threecad.domain import MEANING
+from threecad.domain import MEANING, Code
 from threecad.pipeline.audit import Audit
 from threecad.pipeline.summary import plain, terminal
 
@@ -45,20 +45,22 @@ def show(found: Audit, dataset: Path, clean: Path | None = None) -> None:
     if found.clean:
         say("Clean: no image, no photograph and no pixel stands in two splits.", "bold green")
         return
-    splits = Counter(Path(path).parts[0] for path, _ in found.dropped)
-    where = f" ({', '.join(f'{count:,} in {name}' for name, count in sorted(splits.items()))})" if len(splits) < 10 else ""
     if found.unseen:
-        say(f"NOT clean: {_count(found.unseen, 'image')} could not be compared, so nobody knows about them.", "bold red")
+        what = "1 image or folder" if found.unseen == 1 else f"{found.unseen:,} images or folders"
+        say(f"NOT clean: {what} could not be compared, so nobody knows about them: repair or remove them.", "bold red")
+    listed = len({finding.source for finding in found.findings if finding.code is Code.LEAK})
+    if listed:
+        say(f"NOT clean: a list names {_count(listed, 'file')} in two splits: correct the list.", "bold red")
     if found.dropped:
-        say(f"NOT clean: {_count(len(found.dropped), 'image')} to leave out{where} make the splits disjoint.", "bold red")
-    elif not found.unseen:
-        say("NOT clean: the findings above say why; leaving out images does not help.", "bold red")
-    if not found.dropped:
-        return
-    if clean is not None:
-        say(f"What to leave out, with the reasons: {clean}")
-    else:
-        say(f"Next, to list them: {shlex.join(('threecad', 'audit', str(dataset), '--clean', 'drop.txt'))}")
+        splits = Counter(PurePosixPath(path).parts[0] for path, _ in found.dropped)
+        where = f" ({', '.join(f'{count:,} in {name}' for name, count in sorted(splits.items()))})" if len(splits) < 10 else ""
+        say(f"NOT clean: {_count(len(found.dropped), 'image')} to leave out{where} to make the splits disjoint.", "bold red")
+        if clean is not None:
+            say(f"What to leave out, with the reasons: {clean}")
+        else:
+            say(f"Next, to list them: {shlex.join(('threecad', 'audit', str(dataset), '--clean', 'drop.txt'))}")
+    elif clean is not None:
+        say(f"No image to leave out would help: {clean} lists none.")
 
 
 def _count(number: int, one: str) -> str:

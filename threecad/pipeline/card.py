@@ -19,7 +19,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from threecad import __version__
-from threecad.domain import Entry, State
+from threecad.curation.statistics import ALL, called
+from threecad.domain import MEANING, Action, Code, Entry, Finding, State
 from threecad.errors import ConfigError, ThreecadError
 from threecad.formats.dataset import MANIFEST, line, read_manifest
 from threecad.formats.layouts import Listing, Request, read
@@ -264,6 +265,7 @@ def _card(name: str, describing: Describing, listing: Listing, images: Sequence[
         "\n".join(_facts(describing, listing)),
         "## Images\n\n"
         + _table(("category", "train", "validation", "test, good", "test, defect", "other", "types"), _counts(images)),
+        *_skipped(listing.findings),
         "## Defect types\n\n" + _table(("category", "type", "images"), _types(images)),
         "## Loading\n\n" + _LOADING,
         "## Digests\n\n" + _table(("file", "sha256"), [(path, digest) for path, digest in sorted(digests.items())]),
@@ -287,7 +289,8 @@ def _facts(describing: Describing, listing: Listing) -> list[str]:
 
 def _counts(images: Sequence[Entry]) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = []
-    for category in sorted({entry.category for entry in images}):
+    categories = {entry.category for entry in images}
+    for category in sorted(categories):
         own = [entry for entry in images if entry.category == category]
         counts = Counter((entry.split.value if entry.split else "", entry.state) for entry in own)
         good, defect = counts["test", State.GOOD], counts["test", State.DEFECT]
@@ -295,14 +298,27 @@ def _counts(images: Sequence[Entry]) -> list[tuple[object, ...]]:
             sum(count for (split, _), count in counts.items() if split == name) for name in ("train", "validation")
         )
         kinds = {label for entry in own for label in entry.labels}
-        rows.append((category, train, validation, good, defect, len(own) - train - validation - good - defect, len(kinds)))
+        other = len(own) - train - validation - good - defect
+        rows.append((called(category, categories), train, validation, good, defect, other, len(kinds)))
     if len(rows) > 1:
-        rows.append(("All", *(sum(int(str(row[column])) for row in rows) for column in range(1, 7))))
+        rows.append((ALL, *(sum(int(str(row[column])) for row in rows) for column in range(1, 7))))
     return rows
 
 
+def _skipped(findings: Sequence[Finding]) -> list[str]:
+    """What of the folder is told in no table, in one sentence; none where nothing was left out."""
+    codes = Counter(finding.code for finding in findings if finding.action is Action.DROPPED or finding.code is Code.FOREIGN_FILE)
+    codes.pop(Code.MASK_ORPHAN, None)  # a mask too many takes no image away
+    if not codes:
+        return []
+    number = sum(codes.values())
+    why = "; ".join(f"{code.value} {MEANING[code]}: {count:,}" for code, count in sorted(codes.items()))
+    return [f"Skipped and not counted: {number:,} {'file or folder' if number == 1 else 'files or folders'} ({_cell(why)})."]
+
+
 def _types(images: Sequence[Entry]) -> list[tuple[object, ...]]:
-    counts = Counter((entry.category, label) for entry in images for label in entry.labels)
+    categories = {entry.category for entry in images}
+    counts = Counter((called(entry.category, categories), label) for entry in images for label in entry.labels)
     return [(category, label, count) for (category, label), count in sorted(counts.items())]
 
 

@@ -59,8 +59,8 @@ def test_a_folder_without_images_is_refused_with_what_is_there_and_the_layouts(t
 
 def test_a_folder_that_is_not_there_or_a_file_is_refused(tmp_path: Path) -> None:
     text(tmp_path, "a.txt", "")
-    for name in ("nowhere", "a.txt"):
-        assert "no such folder" in refusal(tmp_path / name)
+    assert "no such folder" in refusal(tmp_path / "nowhere")
+    assert "a file; expected the folder of a data set" in refusal(tmp_path / "a.txt")
 
 
 def test_an_unfinished_conversion_is_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ the tables, figures, report and data card are made of. Nothing here opens a file
 records.py   the plain values, a class a table   tally.py      the counting, and what makes a split doubtful
 showing.py   what an image shows                 category.py   what is kept of one category meanwhile
 spreads.py   quantiles and histograms            rows.py       the rows of one category, or of several together
+doubts.py    what leaves a split in doubt
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from threecad.curation.statistics.records import (
     Comparison,
     Copies,
     Distribution,
+    Doubts,
     Drawn,
     HeatMap,
     Histogram,
@@ -32,7 +34,7 @@ from threecad.curation.statistics.records import (
     Survival,
     TypeRow,
 )
-from threecad.curation.statistics.showing import kinds_of, state_of
+from threecad.curation.statistics.showing import called, kinds_of, state_of
 from threecad.curation.statistics.spreads import AREA_EDGES, ASPECT_EDGES, distribution, quantiles
 from threecad.curation.statistics.tally import Tally
 
@@ -45,6 +47,7 @@ __all__ = [
     "Comparison",
     "Copies",
     "Distribution",
+    "Doubts",
     "Drawn",
     "HeatMap",
     "Histogram",
@@ -60,6 +63,7 @@ __all__ = [
     "Survival",
     "Tally",
     "TypeRow",
+    "called",
     "distribution",
     "kinds_of",
     "quantiles",

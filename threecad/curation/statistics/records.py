@@ -201,12 +201,23 @@ class Overlap:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubts:
+    """Why a split is not clean, apart from copies and overlaps: `unseen` images and folders that could not be compared,
+    `training` images that show a defect, photographs that stand `torn` in two splits, and files `listed` in two."""
+
+    unseen: int = 0
+    training: int = 0
+    torn: int = 0
+    listed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Statistics:
     """Everything that can be said about a data set. Tables are sorted by category, with a row `All` last where that makes sense.
 
     `area_ratio` and `aspect_ratio` are Figure 3 (a) and (b) over all regions, `image_ratio` the defective share of each defective
     image; each maps a category, and `All`, to its distribution. `findings` are the faults, by file. `clean` is whether no image,
-    photograph or pixel stands in two splits, no defect trains, and no file is at fault in a way that makes a split doubtful.
+    photograph or pixel stands in two splits, no defect trains, and no image of a split could not be compared.
     """
 
     name: str
@@ -228,6 +239,7 @@ class Statistics:
     overlaps: tuple[Overlap, ...]
     findings: tuple[Finding, ...]
     clean: bool
+    doubts: Doubts = Doubts()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
+from threecad.curation.statistics.records import ALL
 from threecad.domain import Code, Finding, State
 
 if TYPE_CHECKING:
@@ -21,6 +22,18 @@ _UNREAD = frozenset(
         Code.TOO_LARGE,
     }
 )  # then a mask that marks nothing does not say that the image is good
+
+
+def called(category: str, categories: Collection[str]) -> str:
+    """The name of one of the categories in tables, where `All` is the sum: no two of them have the same.
+
+    >>> called("All", {"All"}), called("All", {"All", "All (category)"}), called("bolt", {"All", "bolt"})
+    ('All (category)', 'All (category) (category)', 'bolt')
+    """
+    name = category
+    while name == ALL or (category == ALL and name in categories):
+        name += " (category)"
+    return name
 
 
 def state_of(entry: Entry, measure: Measure | None, findings: Iterable[Finding] = ()) -> State | None:

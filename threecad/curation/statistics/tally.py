@@ -6,17 +6,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from threecad.curation.statistics import rows
+from threecad.curation.statistics import doubts, rows
 from threecad.curation.statistics.category import Category
-from threecad.curation.statistics.records import ALL, Comparison, Copies, Drawn, Overlap, Pair, Photograph, Statistics
-from threecad.curation.statistics.showing import state_of
+from threecad.curation.statistics.records import ALL, Comparison, Copies, Doubts, Drawn, Overlap, Pair, Photograph, Statistics
+from threecad.curation.statistics.showing import called, state_of
 from threecad.curation.statistics.spreads import AREA_EDGES, ASPECT_EDGES
 from threecad.domain import Action, Code, Finding, Split, State
 
 if TYPE_CHECKING:
     from threecad.domain import Entry, Measure
 
-_UNSEEN = frozenset({Code.IMAGE_UNREADABLE, Code.FILE_UNREADABLE, Code.TOO_LARGE})
 _WORDS = {State.DEFECT: "defective", State.AMBIGUOUS: "neither good nor defective", State.POISONED: "not read whole"}
 
 
@@ -34,7 +33,8 @@ class Tally:
         self._splits: dict[str, int] = {}  # source → its splits as bits
         self._findings: list[Finding] = []
         self._leaks: list[Finding] = []
-        self._doubtful = False
+        self._unseen = 0
+        self._training = 0
         self._framed = False
 
     def add(self, entry: Entry, measure: Measure | None, findings: Iterable[Finding] = ()) -> None:
@@ -50,10 +50,12 @@ class Tally:
         if entry.split is not None:
             bit = 1 << list(Split).index(entry.split)
             self._splits[entry.source] = self._splits.get(entry.source, 0) | bit
-            marked = measure is not None and bool(measure.areas)
-            self._doubtful |= measure is None and any(finding.code in _UNSEEN for finding in findings)
-            self._doubtful |= entry.split is Split.TRAIN and marked
-        if entry.split is Split.TRAIN and state not in (State.GOOD, None):
+            self._unseen += doubts.uncompared(entry, measure)
+        if entry.split is not Split.TRAIN:
+            return
+        marked = measure is not None and bool(measure.areas)
+        self._training += marked or state not in (State.GOOD, None)
+        if state is not None and state is not State.GOOD:
             self._leaks.append(Finding(Code.LEAK, Action.KEPT, entry.image, None, f"it trains, but it is {_WORDS[state]}"))
 
     def photograph(self, photograph: Photograph) -> None:
@@ -73,12 +75,22 @@ class Tally:
     ) -> Statistics:
         """The statistics of all that was added. `copies` and `overlaps` are those of `leaks`; `findings` those that came with no
         image, such as the layout's. More may be added afterwards."""
-        parts = sorted(self._categories.items())
+        parts = sorted((called(name, self._categories), part) for name, part in self._categories.items())
         named = [*((name, [part]) for name, part in parts), (ALL, [part for _, part in parts])]
-        leaks = [*self._leaks, *self._torn()]
+        findings = list(findings)
         told = {*self._findings, *findings}
-        known = {(finding.code, finding.source) for finding in told}
-        told |= {leak for leak in leaks if (leak.code, leak.source) not in known}
+        known = {finding.source for finding in told if finding.code is Code.LEAK}
+        torn = list(self._torn())
+        own = [leak for leak in torn if leak.source not in known]
+        told |= {leak for leak in (*self._leaks, *torn) if leak.source not in known}
+        # Two black tiles that a conversion tells and keeps are no leak; a file that a list names twice stands in two splits.
+        listed = [each for each in told if each.code is Code.LEAK and each.action is not Action.KEPT]
+        doubtful = Doubts(
+            unseen=self._unseen + doubts.hidden(findings),
+            training=self._training,
+            torn=len(own),
+            listed=len({each.source for each in (*torn, *listed)} - {each.source for each in own}),
+        )
         groups = sorted(copies, key=lambda group: (group.members, not group.exact))
         shared = sorted(overlaps, key=lambda overlap: (overlap.source, overlap.first, overlap.second))
         overview = tuple(rows.overview(name, part) for name, part in named)
@@ -101,18 +113,12 @@ class Tally:
             copies=tuple(groups),
             overlaps=tuple(shared),
             findings=tuple(sorted(told, key=_rank)),
-            clean=not (
-                leaks
-                or shared
-                or self._doubtful
-                or any(group.across for group in groups)
-                or any(finding.code is Code.FOREIGN_FILE for finding in told)
-                or any(finding.code is Code.LEAK and finding.action is not Action.KEPT for finding in told)
-            ),
+            clean=not (shared or any(group.across for group in groups) or doubtful != Doubts()),
+            doubts=doubtful,
         )
 
     def _category(self, name: str) -> Category:
-        return self._categories[f"{ALL} (category)" if name == ALL else name]
+        return self._categories[name]
 
     def _torn(self) -> Iterator[Finding]:
         """Photographs that stand in two splits."""

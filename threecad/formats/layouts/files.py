@@ -90,7 +90,7 @@ def walk(root: Path) -> Tree:
     Links to folders are not followed: what they lead to is found where it lies, if it lies inside, and a loop has no end.
     """
     if not root.is_dir():
-        raise LayoutError(f"{root}: no such folder")
+        raise LayoutError(f"{root}: a file; expected the folder of a data set" if root.exists() else f"{root}: no such folder")
     base = os.path.realpath(root)
     folders: dict[str, Folder] = {}
     findings: list[Finding] = []

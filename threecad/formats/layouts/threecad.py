@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from threecad.domain import Action, Code, Entry, Finding, MaskFile, Sample
@@ -27,7 +28,9 @@ def read(tree: Tree, request: Request) -> Listing:
     types = {name: tuple((kind.index, kind.name) for kind in category.types) for name, category in manifest.categories.items()}
     entries: list[Entry] = []
     findings: list[Finding] = []
+    named: set[str | None] = set()
     for sample in read_samples(tree.root / SAMPLES):
+        named |= {sample.image, sample.mask}  # also where one of them is gone: the other is still no stranger's
         entry = _entry(sample, types.get(sample.category, ()))
         if entry.image is not None and not _there(tree, entry.image):
             findings.append(_missing(entry.image))
@@ -35,7 +38,7 @@ def read(tree: Tree, request: Request) -> Listing:
         lost = [mask for mask in entry.masks if not _there(tree, mask.path)]
         findings += [without_mask(entry.image or entry.id, f"{SAMPLES} names {mask.path}, which is not there") for mask in lost]
         entries.append(replace(entry, masks=tuple(mask for mask in entry.masks if mask not in lost)) if lost else entry)
-    findings += _not_listed(tree, entries, [category.folder for category in manifest.categories.values()])
+    findings += _strangers(tree, named, [category.folder for category in manifest.categories.values()])
     return Listing(NAME, in_order(entries), told(tree.findings, findings))
 
 
@@ -48,13 +51,14 @@ def _missing(path: str) -> Finding:
     return Finding(code, Action.DROPPED, shown(path), None, f"named by {SAMPLES}")
 
 
-def _not_listed(tree: Tree, entries: list[Entry], categories: list[str]) -> list[Finding]:
-    """Tiles in a category's folders that no row names: loaders of folders would take them in."""
-    named = {entry.image for entry in entries} | {mask.path for entry in entries for mask in entry.masks}
-    paths = (joined(folder, name) for home in categories for folder in tree.below(home) for _, name in tree.images(folder))
-    return [
-        Finding(Code.NOT_LISTED, Action.DROPPED, path, None, f"not named by {SAMPLES}") for path in paths if path not in named
-    ]
+def _strangers(tree: Tree, named: Collection[str | None], categories: list[str]) -> Iterator[Finding]:
+    """Images in a category's folders that no row names: loaders of folders take them for tiles."""
+    detail = f"not named by {SAMPLES}, but readers of the folder take it for a tile"
+    for home in (place for folder in categories for place in (folder, joined("validation", folder))):
+        for folder in tree.below(home):
+            for _, name in tree.images(folder):
+                if (path := joined(folder, name)) not in named:
+                    yield Finding(Code.FOREIGN_FILE, Action.KEPT, path, None, detail)
 
 
 def _entry(sample: Sample, types: tuple[tuple[int, str], ...]) -> Entry:

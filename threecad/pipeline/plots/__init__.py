@@ -32,10 +32,12 @@ FORMATS = ("svg", "pdf", "png")
 def draw(statistics: Statistics, folder: Path, compared: Sequence[Statistics] = ()) -> list[Path]:
     """Write every figure as SVG, PDF and PNG into `folder`, which is made; the files, sorted.
 
-    LayoutError if the folder is a file, ThreecadError if a figure cannot be written.
+    LayoutError if the folder is a file or its parent is none, ThreecadError if a figure cannot be written.
     """
     if folder.exists() and not folder.is_dir():
         raise LayoutError(f"{folder} is a file; expected a folder to write figures into")
+    if not folder.exists() and not folder.parent.is_dir():
+        raise LayoutError(f"{folder}: no folder {folder.parent}; expected one to make the folder of figures in")
     written = []
     try:
         for name, data in render(statistics, compared):

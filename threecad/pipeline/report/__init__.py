@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 NAME = "report.html"
 EMBED_IMAGES = 300
 """Images up to which their thumbnails stand in the page, some 3 MB; those of larger data sets lie in a folder beside it."""
+GENERATOR = b'<meta name="generator" content="threecad report">'
+"""By it a page of ours is told from somebody else's file."""
+
+_HEAD = 8 << 10  # bytes in which a page of ours says so, and what it was made for
+_MADE_FOR = re.compile(rb'<meta name="threecad-manifest" content="([0-9a-f]{64})">')
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,22 @@ def report(
         ) from error
 
 
+def made_for(page: Path) -> str | None:
+    """The SHA-256 of the manifest.json of the data set that a report is about, told by its first lines.
+
+    None where `page` is no report of threecad's, or none about a data set of threecad's, or cannot be read.
+    """
+    try:
+        if not page.is_file():  # a pipe would never end
+            return None
+        with page.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return None
+    told = _MADE_FOR.search(head) if GENERATOR in head else None
+    return told[1].decode() if told else None
+
+
 def _report(
     data: Path,
     out: str | Path | None,
@@ -94,6 +116,8 @@ def _report(
 
     whole = profile(data, request, workers=workers, cache=cache, progress=progress, look=look_at)
     ours = whole.listing.layout == "threecad"
+    # Before anything else of the data set: a page whose data set is converted anew meanwhile is stale, and can be told so.
+    made = hashlib.sha256((data / MANIFEST).read_bytes()).hexdigest() if ours else None
     manifest = read_manifest(data) if ours else None
     place = _place(data, out, ours)
     beside = Beside(place.with_name(f"{place.stem}-files"))
@@ -101,15 +125,12 @@ def _report(
     gallery = Gallery(beside if pictures > EMBED_IMAGES else None, UNUSED if ours else UNTOLD)
     content = hashlib.sha256()
     found = summed(whole, _shown(whole, gallery, beside, content, workers))
-    digest = content.hexdigest()
     cases = list(read_cases(data / CASES)) if ours and (data / CASES).is_file() else None
     findings = [*(read_findings(data / "findings.jsonl") if ours else ()), *found.findings]
-    if manifest is not None:
-        digest = hashlib.sha256((data / MANIFEST).read_bytes()).hexdigest()
     told = page.Gathered(
         statistics=found,
         manifest=manifest,
-        digest=digest,
+        digest=made or content.hexdigest(),
         gallery=gallery,
         cases=cases,
         queue=None if cases is None else queue.told(os.path.realpath(data), cases, beside),
@@ -158,8 +179,6 @@ def _nowhere(name: str) -> bool:
 
 def _place(data: Path, out: str | Path | None, ours: bool) -> Path:
     """Where the page goes. ConfigError where something else stands there."""
-    from threecad.pipeline.report.page import GENERATOR
-
     name = Path(os.path.realpath(data)).name
     place = Path(out) if out is not None else data / NAME if ours else Path(f"{name}-{NAME}")
     if place.is_dir():
@@ -168,7 +187,7 @@ def _place(data: Path, out: str | Path | None, ours: bool) -> Path:
         raise ConfigError(f"{place}: expected a name that ends in .html")
     if place.exists():
         with place.open("rb") as file:
-            if GENERATOR not in file.read(4096):
+            if GENERATOR not in file.read(_HEAD):
                 raise ConfigError(f"{place}: exists and is not a report of threecad's; delete it, or choose another --out")
     return place
 

@@ -26,6 +26,11 @@ MOST_BARS = 24
 """Types drawn by size class, those with the most regions first."""
 _LEVELS = 12  # shades of a heat map
 
+NO_LABEL = "(no label)"
+"""What stands for a label of blanks."""
+INVISIBLE = " \u00a0\u115f\u1160\u2800\u3164\uffa0"
+"""Characters of which nothing is seen, and which are yet taken for letters or symbols."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bar:
@@ -267,4 +272,6 @@ def _value(value: float, percent: bool) -> str:
 
 
 def _short(text: str, longest: int) -> str:
+    if not text.strip(INVISIBLE):
+        return NO_LABEL
     return text if len(text) <= longest else f"{text[: longest - 1]}…"

@@ -27,12 +27,10 @@ from threecad.pipeline.summary import plain
 if TYPE_CHECKING:
     from threecad.formats.dataset import Manifest
 
-GENERATOR = b'<meta name="generator" content="threecad report">'
-"""By it a page of ours is told from somebody else's file."""
-
 FIXED = "\u00a0"
 """A space at which no line ends."""
 
+_SHORT = 24  # characters that need no room kept free for them
 _IN_TABLES = ("overview", "comparison", "area_ratio", "image_ratio", "aspect_ratio")
 _IN_AUDIT = ("copies",)
 _ELSEWHERE = ("findings",)
@@ -92,16 +90,19 @@ def render(told: Gathered) -> bytes:
     grids = tables.grids(statistics)
     apart = (*_IN_TABLES, *_IN_AUDIT, *_ELSEWHERE)
     groups = found.by_code(told.findings)
+    queued = told.queue is not None and len(told.queue["cases"]) > 0
     data = {
         "digest": told.digest,
         "images": told.images,
         "beside": told.beside,
         "sizes": sizes.NAMES,
         "tiles": told.gallery.told(),
-        "queue": told.queue,
+        "queue": told.queue if queued else None,
     }
     html = environment.get_template("report.html.j2").render(
         name=statistics.name,
+        made_for=told.digest if told.manifest else "",
+        clip=_clipped,
         subtitle=_subtitle(told),
         contents=_contents(told, len(groups)),
         verdicts=_verdicts(told),
@@ -114,7 +115,7 @@ def render(told: Gathered) -> bytes:
         heats=charts.heats(statistics),
         width=charts.WIDTH,
         cells=HEAT,
-        queue=told.queue is not None and len(told.queue["cases"]) > 0,
+        queue=queued,
         groups=groups,
         rest="`findings.jsonl`" if told.manifest else "`threecad stats --json`",
         sentence=tables.verdict(statistics),
@@ -140,6 +141,25 @@ def _shown(value: object) -> object:
     if not isinstance(value, str) or hasattr(value, "__html__"):
         return value
     return FIXED.join(map(plain, value.split(FIXED)))
+
+
+def _clipped(text: str, most: int = 80) -> str:
+    """Text for a narrow place, such as a table's cell: what is long has a width it needs, what is longer than `most` is cut
+    short, and whoever points at it is told the rest.
+
+    >>> _clipped("dent"), _clipped(" "), str(_clipped("a" * 90, 30))[-37:]
+    ('dent', '(no label)', '">aaaaaaaaaaaaaaaaaaaaaaaaaaaaa…</span>')
+    """
+    from markupsafe import Markup
+
+    whole = str(_shown(text))
+    if text and not text.strip(charts.INVISIBLE):
+        return charts.NO_LABEL
+    if len(whole) <= _SHORT:
+        return whole
+    if len(whole) <= most:
+        return Markup('<span class="long">{}</span>').format(whole)
+    return Markup('<span class="long" title="{}">{}…</span>').format(whole, whole[: most - 1])
 
 
 @cache

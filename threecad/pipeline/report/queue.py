@@ -60,6 +60,8 @@ def told(root: str, cases: Sequence[Case], beside: Beside) -> dict[str, Any]:
 def _detail(case: Case, picture: str) -> dict[str, Any]:
     outline = path_of(case.outline) if case.outline else ""
     points = [[_rounded(x), _rounded(y)] for x, y in case.points]
+    step = max(1, case.step)
+    thinned = {"step": step, "vertices": max(case.vertices, len(points))} if step > 1 else {}
     return {
         "annotation": case.annotation,
         "kind": case.kind,
@@ -69,6 +71,7 @@ def _detail(case: Case, picture: str) -> dict[str, Any]:
         "outline": outline,
         "view": list(case.view) if case.view else _around(points),
         "picture": picture,
+        **thinned,
     }
 
 

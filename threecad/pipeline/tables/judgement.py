@@ -26,6 +26,15 @@ def verdict(statistics: Statistics) -> str:
         reasons.append(f"{counted(across[False], 'image')} {_verb(across[False])} in two splits, nearly the same")
     if statistics.overlaps:
         reasons.append(f"{counted(len(statistics.overlaps), 'pair')} of overlapping tiles in two splits")
+    doubts = statistics.doubts
+    if doubts.torn:
+        reasons.append(f"{counted(doubts.torn, 'photograph')} {_verb(doubts.torn)} in two splits")
+    if doubts.listed:
+        reasons.append(f"{counted(doubts.listed, 'file')} that a list names in two splits")
+    if doubts.unseen:
+        reasons.append(f"{counted(doubts.unseen, 'image or folder', 'images or folders')} could not be compared")
+    if doubts.training:
+        reasons.append(f"{counted(doubts.training, 'image')} {'trains' if doubts.training == 1 else 'train'} with a defect")
     if statistics.findings:
         codes = sorted({finding.code.value for finding in statistics.findings})
         named = ", ".join(codes) if len(codes) < 5 else f"{len(codes)} codes"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -44,9 +44,22 @@ def show(statistics: Statistics, compared: Sequence[Statistics], console: Consol
     _list(console, "Tiles in two splits that share pixels", pairs, rest)
     _list(console, "Faults", _faults(statistics.findings), rest)
     console.print(Text(verdict(statistics), style="bold green" if statistics.clean else "bold red"))
-    if not statistics.clean:
-        command = shlex.join(("threecad", "audit", folder, "--clean", "drop.txt"))
-        console.print(Text(plain(f"Next, to list what to drop: {command}")), soft_wrap=True)
+    for line in _next(statistics, folder):
+        console.print(Text(plain(line)), soft_wrap=True)
+
+
+def _next(statistics: Statistics, folder: str) -> Iterator[str]:
+    """What to do about a split that is not clean. Leaving images out solves what stands in two splits, and nothing else."""
+    doubts = statistics.doubts
+    if statistics.overlaps or doubts.torn or any(each.across for each in statistics.copies):
+        yield f"Next, to list what to drop: {shlex.join(('threecad', 'audit', folder, '--clean', 'drop.txt'))}"
+    if doubts.listed:
+        yield f"Next: correct the list, which names {counted(doubts.listed, 'file')} in two splits."
+    if doubts.unseen:
+        unseen = counted(doubts.unseen, "image or folder", "images or folders")
+        yield f"Next: repair or remove {unseen} that could not be compared."
+    if doubts.training:
+        yield f"Next: move {counted(doubts.training, 'defective image')} out of train."
 
 
 def _put(console: Console, grid: Grid) -> None:

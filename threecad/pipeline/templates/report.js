@@ -23,7 +23,18 @@
 
   const number = (value) => value.toLocaleString("en");
   const count = (value, one, several) => `${number(value)} ${value === 1 ? one : several || one + "s"}`;
+  // English ordinals: 2nd, 3rd, 11th, 22nd.
+  const nth = (value) => `${number(value)}${(value % 100 - value % 10 !== 10 && ["th", "st", "nd", "rd"][value % 10]) || "th"}`;
   const badge = (word) => make("span", { class: `badge ${word}` }, word);
+
+  // A label may be blanks, or a book: what stands for it where there is little room, and all of it for whoever points at it.
+  const NOTHING = /^[\s\p{Cc}\p{Cf}\p{Z}\p{DI}\u2800]*$/u;
+  const worded = (text) => (NOTHING.test(text) ? "(no label)" : text);
+  const cut = (text, most = 80) => {
+    const shown = worded(text);
+    return shown.length <= most ? shown : `${shown.slice(0, most - 1).replace(/[\uD800-\uDBFF]$/, "")}…`;
+  };
+  const clip = (text, most, attributes) => make("bdi", { ...attributes, title: cut(text, most) === text ? null : text }, cut(text, most));
 
   // Where a file of the data set is, by its path. Names may hold anything.
   const address = (path) => page.images + path.split("/").map((part) => {
@@ -152,7 +163,7 @@
         this.changed();
       } });
       const shown = make("span", { class: "count" });
-      const label = make("label", { class: "option", title: facet.words ? `${name}: ${facet.words[value]}` : name }, input, make("span", { class: "name" }, make("bdi", {}, name), facet.words ? ` ${facet.words[value]}` : null), shown);
+      const label = make("label", { class: "option", title: facet.words ? `${name}: ${facet.words[value]}` : name }, input, make("span", { class: "name" }, make("bdi", {}, cut(name)), facet.words ? ` ${facet.words[value]}` : null), shown);
       return { input, shown, label };
     }
 
@@ -283,14 +294,14 @@
   }
   function describe(row) {
     const kinds = typesOf(row);
-    return `${tiles.id[row]}, ${tiles.names.split[tiles.split[row]]}, ${tiles.names.state[tiles.state[row]]}${kinds.length ? ": " + kinds.join(", ") : ""}`;
+    return `${cut(tiles.id[row], 240)}, ${tiles.names.split[tiles.split[row]]}, ${tiles.names.state[tiles.state[row]]}${kinds.length ? ": " + cut(kinds.map((kind) => cut(kind)).join(", "), 240) : ""}`;
   }
 
   // ------------------------------------------------------------------ gallery
 
   const PER_PAGE = 60;
-  const rank = { defect: 0, ambiguous: 1, poisoned: 2, good: 3 };
-  const ranks = tiles.state.map((state, row) => rank[tiles.names.state[state]] + (tiles.names.split[tiles.split[row]] === "unused" ? 4 : 0));
+  const RANKS = ["defect", "ambiguous", "poisoned", "unknown", "good"];
+  const ranks = tiles.state.map((state, row) => RANKS.indexOf(tiles.names.state[state]) + (tiles.names.split[tiles.split[row]] === "unused" ? RANKS.length : 0));
   const SORTS = {
     defects: (a, b) => ranks[a] - ranks[b] || a - b,
     set: (a, b) => a - b,
@@ -364,13 +375,13 @@
 
     tile(row, detail, place) {
       const state = tiles.names.state[tiles.state[row]];
-      const kinds = typesOf(row).join(", ");
+      const kinds = typesOf(row);
       return make("li", {}, make("button", { class: "tile", type: "button", "aria-label": `Show ${describe(row)}`, onclick: () => viewer.open(place) },
         look(detail),
         make("span", { class: "words" },
           make("span", {}, badge(state), " ", make("small", { class: "quiet" }, tiles.names.split[tiles.split[row]])),
-          make("span", { class: "kinds" }, kinds || "\u00a0"),
-          make("span", { class: "id", title: tiles.id[row] }, make("bdi", {}, shortName(row, detail))))));
+          make("span", { class: "kinds", title: kinds.join(", ") || null }, kinds.length ? cut(kinds.map((kind) => cut(kind)).join(", "), 240) : "\u00a0"),
+          make("span", { class: "id", title: tiles.id[row] }, make("bdi", {}, cut(shortName(row, detail), 240))))));
     },
 
     tell(image = null) {
@@ -460,7 +471,7 @@
 
     async show() {
       const row = this.rows[this.place];
-      by("viewer-title").textContent = tiles.id[row];
+      by("viewer-title").replaceChildren(clip(tiles.id[row], 160));
       by("viewer-place").textContent = `${number(this.place + 1)} of ${number(this.rows.length)}`;
       for (const [id, last] of [["viewer-before", 0], ["viewer-after", this.rows.length - 1]]) {
         if (this.place === last && document.activeElement === by(id)) this.stage.focus();
@@ -527,10 +538,10 @@
 
     tellFacts(row, detail) {
       const facts = [["Split", badge(tiles.names.split[tiles.split[row]])], ["State", badge(tiles.names.state[tiles.state[row]])]];
-      facts.push(["Category", tiles.names.category[tiles.category[row]]]);
+      facts.push(["Category", clip(tiles.names.category[tiles.category[row]])]);
       if (detail) {
-        if (detail.path) facts.push(["File", make("span", { class: "mono" }, detail.path)]);
-        if (detail.source) facts.push(["Source", make("span", { class: "mono" }, detail.source)]);
+        if (detail.path) facts.push(["File", clip(detail.path, 240, { class: "mono" })]);
+        if (detail.source) facts.push(["Source", clip(detail.source, 240, { class: "mono" })]);
         if (detail.window) facts.push(["Window", `left ${detail.window[0]}, top ${detail.window[1]}, ${detail.window[2]} × ${detail.window[3]} px`]);
         if (detail.width) facts.push(["Size", `${detail.width} × ${detail.height} px${detail.depth ? `, ${detail.depth}` : ""}`]);
       }
@@ -538,14 +549,14 @@
       if (detail?.areas) parts.push(this.areas(detail));
       if (detail?.spots) parts.push(this.spots(detail));
       if (detail?.lost) parts.push(make("p", {}, `Shrunk (${detail.lost.join(", ")}), nothing of the defect is left.`));
-      for (const text of detail?.flaws || []) parts.push(make("p", { class: "note" }, text));
+      for (const text of detail?.flaws || []) parts.push(make("p", { class: "note" }, clip(text, 400)));
       this.facts.replaceChildren(...parts);
     },
 
     areas(detail) {
       const whole = detail.width * detail.height;
       const lines = detail.areas.map(([type, area]) => make("tr", {},
-        make("th", { scope: "row" }, this.swatch(type), " ", make("bdi", {}, typeName(type))),
+        make("th", { scope: "row" }, this.swatch(type), " ", clip(typeName(type), 60)),
         make("td", { class: "number" }, number(area)),
         make("td", { class: "number" }, `${((100 * area) / whole).toPrecision(2)} %`)));
       return this.table("Types", ["type", "pixels", "of the image"], lines);
@@ -605,7 +616,13 @@
       this.cases = told.cases;
       this.shelf = new Shelf("cases", told.details);
       this.key = `threecad:decisions:${page.digest}`;
-      this.choices = this.cases.map((each) => each.decision);
+      // Shapes that are equal to the last digit are one and the same to a decision: row → the numbers of all rows like it.
+      const same = new Map();
+      this.cases.forEach((_, row) => same.set(this.name(row), [...same.get(this.name(row)) || [], row]));
+      this.same = same;
+      this.twins = this.cases.map((_, row) => same.get(this.name(row)));
+      this.held = this.twins.map((rows) => rows.map((row) => this.cases[row].decision).find(Boolean) || null);
+      this.choices = [...this.held];
       this.load();
       this.list = by("cases");
       const codes = told.names.code;
@@ -631,35 +648,54 @@
       let kept = null;
       try { kept = JSON.parse(store.get(this.key)); } catch { /* nothing that we wrote */ }
       if (kept === null || typeof kept !== "object") return;
-      this.cases.forEach((each, row) => {
-        const choice = kept[`${each.source}#${each.digest}`];
-        if (choice === "none") this.choices[row] = null;
-        else if (this.allowed(row, choice)) this.choices[row] = choice;
-      });
+      for (const [name, [row]] of this.same) {
+        const choice = Object.hasOwn(kept, name) ? kept[name] : undefined;
+        if (choice === "none") this.set(row, null);
+        else if (this.allowed(row, choice)) this.set(row, choice);
+      }
+    },
+
+    name(row) {
+      return `${this.cases[row].source}#${this.cases[row].digest}`;
+    },
+
+    can(row) {
+      return this.twins[row].every((each) => this.cases[each].can);
     },
 
     allowed(row, choice) {
-      return CHOICES.includes(choice) && !(choice === "accept" && !this.cases[row].can);
+      return CHOICES.includes(choice) && (choice !== "accept" || this.can(row));
     },
 
     changes() {
-      return this.cases.flatMap((each, row) => (this.choices[row] === each.decision ? [] : [row]));
+      return [...this.cases.keys()].filter((row) => this.choices[row] !== this.held[row]);
+    },
+
+    set(row, choice) {
+      for (const each of this.twins[row]) this.choices[each] = choice;
     },
 
     choose(row, choice) {
       if (choice !== null && !this.allowed(row, choice)) return;
-      this.choices[row] = choice;
-      const kept = {};
-      for (const each of this.changes()) kept[`${this.cases[each].source}#${this.cases[each].digest}`] = this.choices[each] || "none";
-      store.set(this.key, JSON.stringify(kept));
+      this.set(row, choice);
+      this.keep();
+      for (const card of this.list.querySelectorAll(".case")) if (this.twins[card.dataset.row] === this.twins[row]) this.mark(card, choice);
       this.facets.pass(); // the numbers beside the choices; the list stays as it is, so that nothing moves under the hand
       this.tellProgress();
     },
 
+    keep() {
+      const kept = {};
+      for (const row of this.changes()) kept[this.name(row)] = this.choices[row] || "none";
+      store.set(this.key, JSON.stringify(kept));
+    },
+
+    // One decision for each shape, however often it was drawn.
     decisions() {
-      return this.cases.flatMap((each, row) => {
-        const decision = this.choices[row] || (each.decision ? "none" : null);
-        return decision ? [{ source: each.source, shape: each.shape, digest: each.digest, decision }] : [];
+      return [...this.same.values()].flatMap(([row]) => {
+        const decision = this.choices[row] || (this.held[row] ? "none" : null);
+        const { source, shape, digest } = this.cases[row];
+        return decision ? [{ source, shape, digest, decision }] : [];
       });
     },
 
@@ -682,16 +718,17 @@
         this.say(`${file.name} is no file of decisions: expected what Export writes.`);
         return;
       }
-      const rows = new Map(this.cases.map((each, row) => [`${each.source}#${each.digest}`, row]));
       let taken = 0;
       for (const each of told.decisions) {
-        const row = rows.get(`${each?.source}#${each?.digest}`);
+        const [row] = this.same.get(`${each?.source}#${each?.digest}`) || [];
         if (row === undefined || !(each.decision === "none" || this.allowed(row, each.decision))) continue;
-        this.choose(row, each.decision === "none" ? null : each.decision);
+        this.set(row, each.decision === "none" ? null : each.decision);
         taken += 1;
       }
       const left = told.decisions.length - taken;
+      this.keep();
       this.filter();
+      this.tellProgress();
       this.say(`Took ${count(taken, "decision")} from ${file.name}${left ? `; ${count(left, "other")} fit no shape of this queue` : ""}.`);
     },
 
@@ -787,9 +824,11 @@
       const outcome = this.told.names.action[each.action];
       const title = `case-${row}`;
       const head = make("header", {},
-        make("h3", { id: title }, `${number(place + 1)}. `, make("bdi", {}, each.label || "(no label)")),
+        make("h3", { id: title }, `${number(place + 1)}. `, clip(each.label, 120)),
         badge(outcome), ...each.codes.map((code) => make("code", { title: this.told.meanings[code] }, this.told.names.code[code])));
       const card = make("article", { class: "case card", tabindex: "-1", "data-row": row, "aria-labelledby": title }, head);
+      const times = this.twins[row].length;
+      if (times > 1) card.append(make("p", { class: "twins quiet" }, `The same shape is drawn ${number(times)} times: one decision for all.`));
       if (detail) {
         const lens = new Lens(each, detail, this.beside(detail));
         card.append(lens.pair(outcome), this.reasons(each, detail));
@@ -810,23 +849,33 @@
     reasons(each, detail) {
       return make("ul", { class: "reasons" }, each.codes.map((code, place) => make("li", {},
         make("code", {}, this.told.names.code[code]), " ", make("strong", {}, this.told.meanings[code]),
-        detail.details[place] ? [": ", make("bdi", {}, detail.details[place])] : "")));
+        detail.details[place] ? [": ", clip(detail.details[place], 300)] : "")));
     },
 
     facts(each, detail) {
       const facts = [["Photograph", each.source], ["Annotation", detail.annotation || "none"], ["Shape", `${each.shape} (counted from 0)`]];
       facts.push(["Drawn as", detail.kind || "polygon"], ["Category", this.told.names.category[each.category]]);
-      return make("dl", {}, facts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, make("bdi", { class: "mono" }, value)))));
+      return make("dl", {}, facts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, clip(value, 160, { class: "mono" })))));
     },
 
     vertices(each, detail) {
-      const words = detail.points.map(([x, y], place) => `${place}: ${x ?? "no number"}, ${y ?? "no number"}`).join("   ");
-      return make("details", {}, make("summary", {}, `All ${count(detail.points.length, "vertex", "vertices")} (x, y)`), make("div", { class: "vertices" }, words));
+      const words = detail.points.map(([x, y], place) => `${place * (detail.step || 1)}: ${x ?? "no number"}, ${y ?? "no number"}`).join("   ");
+      return make("details", {}, make("summary", {}, `${detail.step ? "Every" : "All"} ${extent(detail).replace(/^every /, "")} (x, y)`), make("div", { class: "vertices" }, words));
+    },
+
+    printed(choice) {
+      return `Choice: ${choice || "undecided"}`;
+    },
+
+    // A card that is shown, as it is after a choice.
+    mark(card, choice) {
+      card.querySelector(`input[value="${choice || ""}"]`).checked = true;
+      card.querySelector(".printed").textContent = this.printed(choice);
     },
 
     buttons(row, each, outcome) {
       const words = {
-        accept: !each.can ? "Accept (nothing to accept)" : outcome === "queued" ? "Accept as proposed" : "Accept as repaired",
+        accept: !this.can(row) ? "Accept (nothing to accept)" : outcome === "queued" ? "Accept as proposed" : "Accept as repaired",
         relabel: "Relabel",
         drop: "Drop",
         "": "Undecided",
@@ -835,13 +884,18 @@
       const options = [...CHOICES, ""].map((choice) => {
         const input = make("input", { type: "radio", name: `choice-${row}`, value: choice, onchange: () => this.choose(row, choice || null) });
         input.checked = (this.choices[row] || "") === choice;
-        input.disabled = choice === "accept" && !each.can;
+        input.disabled = choice === "accept" && !this.can(row);
         return make("label", {}, input, words[choice], make("kbd", { "aria-hidden": "true" }, keys[choice]));
       });
-      const printed = make("p", { class: "printed" }, `Choice: ${this.choices[row] || "undecided"}`);
-      return make("div", {}, make("fieldset", { class: "choice" }, make("legend", { class: "unseen" }, `What to do with shape ${each.shape} of ${each.source}`), options), printed);
+      const printed = make("p", { class: "printed" }, this.printed(this.choices[row]));
+      return make("div", {}, make("fieldset", { class: "choice" }, make("legend", { class: "unseen" }, `What to do with shape ${each.shape} of ${cut(each.source, 160)}`), options), printed);
     },
   };
+
+  // How much of an outline is told: of a very long one only every so-manieth vertex.
+  function extent(detail) {
+    return detail.step ? `every ${nth(detail.step)} of ${count(detail.vertices, "vertex", "vertices")}` : count(detail.points.length, "vertex", "vertices");
+  }
 
   // One case's two drawings, which show the same part of the photograph and are brought nearer together.
   class Lens {
@@ -865,12 +919,12 @@
     }
 
     pair(outcome) {
-      const drawn = this.drawing("drawn", `As drawn: ${count(this.detail.points.length, "vertex", "vertices")}`);
+      const drawn = this.drawing("drawn", `As drawn: ${extent(this.detail)}`);
       const told = { queued: "as Accept would make it", repaired: "as the data set holds it", kept: "as the data set holds it", dropped: "left out; as Accept would make it" }[outcome];
       const made = this.detail.outline
         ? make("figure", {}, this.drawing("made", "As repaired"), make("figcaption", {}, make("strong", {}, outcome === "queued" ? "Proposed" : "Repaired"), `, ${told}`))
         : make("figure", {}, make("div", { class: "nothing" }, make("p", {}, "Nothing can be made of it: draw it again, or drop it.")), make("figcaption", {}, make("strong", {}, "No proposal")));
-      const words = [make("strong", {}, "As drawn"), `, ${count(this.detail.points.length, "vertex", "vertices")}; numbered as in the file, the ring marks the first${this.detail.place ? ", the cross-hair the place to look at" : ""}`];
+      const words = [make("strong", {}, "As drawn"), `, ${extent(this.detail)}; numbered as in the file, the ring marks the first${this.detail.place ? ", the cross-hair the place to look at" : ""}`];
       return make("div", { class: "pair" }, make("figure", {}, drawn, make("figcaption", {}, words)), made);
     }
 
@@ -898,7 +952,7 @@
 
     // The outline as it was drawn. Every vertex has its number; a number that would cover an earlier one shows when one is closer.
     drawn(unit, view) {
-      const points = this.detail.points.map(([x, y], place) => ({ x, y, place })).filter(({ x, y }) => x !== null && y !== null);
+      const points = this.detail.points.map(([x, y], place) => ({ x, y, place: place * (this.detail.step || 1) })).filter(({ x, y }) => x !== null && y !== null);
       const path = this.path(points);
       const guess = path.guess ? " guess" : "";
       const parts = [draw("path", { d: path.d, class: `shape under${guess}` }), draw("path", { d: path.d, class: `shape${guess}` })];
@@ -983,13 +1037,56 @@
     });
   }
 
+  // Whoever asks for a section gets it, and keeps it while late parts of the page find their place; until they go on themselves.
+  const way = {
+    held: null, // the section's id
+    top: 0, // where in the window it was put
+    changed: () => {},
+
+    hold(id) {
+      if (!by(id)) return;
+      this.held = id;
+      this.settle();
+      this.changed();
+    },
+
+    settle() {
+      by(this.held).scrollIntoView();
+      this.top = this.place();
+    },
+
+    place() { return by(this.held).getBoundingClientRect().top; },
+
+    leave() {
+      if (this.held === null) return;
+      this.held = null;
+      this.changed();
+    },
+
+    start() {
+      for (const kind of ["wheel", "touchmove", "pointerdown", "keydown"]) addEventListener(kind, () => this.leave(), { capture: true, passive: true });
+      // What else scrolls: the bar at the side, a search in the page.
+      addEventListener("scroll", () => { if (this.held !== null && Math.abs(this.place() - this.top) > 4) this.leave(); }, { passive: true });
+      document.addEventListener("click", (event) => {
+        const link = event.target.closest("a[href^='#']");
+        if (!link) this.leave();
+        else if (!event.ctrlKey && !event.metaKey && !event.shiftKey) this.hold(link.hash.slice(1));
+      }, { capture: true });
+      new ResizeObserver(() => { if (this.held !== null) this.settle(); }).observe(by("main"));
+    },
+  };
+
   function startContents() {
     const links = new Map([...document.querySelectorAll(".contents a")].map((link) => [link.hash.slice(1), link]));
     const inside = new Set();
+    // The one that was asked for, though it be too short to come to the top; else the first that is there.
+    way.changed = () => {
+      const current = links.has(way.held) ? way.held : [...links.keys()].find((id) => inside.has(id));
+      for (const [id, link] of links) if (id === current) link.setAttribute("aria-current", "true"); else link.removeAttribute("aria-current");
+    };
     const seen = new IntersectionObserver((entries) => {
       for (const entry of entries) if (entry.isIntersecting) inside.add(entry.target.id); else inside.delete(entry.target.id);
-      const first = [...links.keys()].find((id) => inside.has(id));
-      for (const [id, link] of links) if (id === first) link.setAttribute("aria-current", "true"); else link.removeAttribute("aria-current");
+      way.changed();
     }, { rootMargin: "-80px 0px -70% 0px" });
     for (const id of links.keys()) if (by(id)) seen.observe(by(id));
     // A narrow window folds the filters away.
@@ -1001,7 +1098,7 @@
     if (!told) return;
     if (told.name === "gallery") await gallery.read(told.query);
     else if (page.queue) await queue.read(told.query);
-    by(told.name)?.scrollIntoView({ behavior: "instant" });
+    way.hold(told.name);
   }
 
   viewer.start();
@@ -1010,6 +1107,9 @@
   startCopies();
   startPrinting();
   startContents();
+  way.start();
+  // A page that is loaded again is left where it was.
+  if (performance.getEntriesByType("navigation")[0]?.type === "navigate") way.hold(location.hash.slice(1));
   followAddress();
   addEventListener("hashchange", followAddress);
   root.dataset.ready = "true";

@@ -103,7 +103,7 @@ def _sample(root: Path, name: str) -> Sample:
             if any(abs(number) > _FARTHEST for number in numbers):
                 raise ReadError(f"{SAMPLES}: the window or a box of {sample.id[:200]!r} lies where no image reaches")
             return sample
-    raise LayoutError(f"{name}: is no sample of {root.name}; expected an id or a file that its {SAMPLES} names")
+    raise LayoutError(f"{name} is no sample of {root.name}; expected an id or a file that its {SAMPLES} names")
 
 
 def _plane(root: Path, sample: Sample, role: str) -> NDArray[Any] | None:
