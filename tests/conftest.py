@@ -76,6 +76,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     with selenium.Chrome(options=options, service=selenium.ChromeService(driver)) as opened:
         opened.set_script_timeout(20)
+        opened.set_page_load_timeout(60)  # rather a failure than five minutes of waiting
         yield opened
 
 

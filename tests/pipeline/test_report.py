@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -30,7 +31,7 @@ from threecad.pipeline import report as reporting
 from threecad.pipeline.config import override
 from threecad.pipeline.convert import Progress, convert
 from threecad.pipeline.report import findings as told
-from threecad.pipeline.report import queue, report
+from threecad.pipeline.report import is_report, made_for, queue, report
 from threecad.pipeline.report.beside import MARK, Beside
 from threecad.pipeline.report.outlines import MOST_POINTS, outline
 
@@ -220,6 +221,51 @@ class TestThePage:
         beginning = read(tmp_path / "100% & #1/report.html").data["images"]
         assert not beginning.startswith(("/", "file:"))
         assert Path(os.path.normpath(tmp_path / "100% & #1" / beginning)) == converted
+
+    def test_it_says_what_it_was_made_for(self, converted: Path, foreign: Path, page: Path, tmp_path: Path) -> None:
+        report(converted, page, cache=None)
+        assert made_for(page) == hashlib.sha256((converted / "manifest.json").read_bytes()).hexdigest()
+        assert (is_report(page), page.read_bytes().index(made_for(page).encode()) < 8192) == (True, True)
+        report(foreign, tmp_path / "theirs.html", cache=None)
+        assert (is_report(tmp_path / "theirs.html"), made_for(tmp_path / "theirs.html")) == (True, None)
+
+    def test_a_manifest_that_changes_meanwhile_makes_it_stale(
+        self, raw: Path, tmp_path: Path, page: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        convert(raw, tmp_path / "data", SMALL)
+        manifest = tmp_path / "data/manifest.json"
+        before = hashlib.sha256(manifest.read_bytes()).hexdigest()
+        done: list[Progress] = []
+
+        def convert_again(progress: Progress) -> None:
+            if not done:
+                manifest.write_bytes(manifest.read_bytes() + b"\n")
+            done.append(progress)
+
+        report(tmp_path / "data", page, cache=None, progress=convert_again)
+        assert done
+        assert made_for(page) == before
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "",
+            "<html>mine</html>",
+            f'<meta name="threecad-manifest" content="{"0" * 64}">',
+            '<meta name="generator" content="threecad report"><meta name="threecad-manifest" content="">',
+            '<meta name="generator" content="threecad report"><meta name="threecad-manifest" content="../x">',
+            f'<meta name="generator" content="threecad report">{" " * 8192}<meta name="threecad-manifest" content="{"0" * 64}">',
+        ],
+    )
+    def test_no_other_page_does(self, tmp_path: Path, text: str) -> None:
+        (tmp_path / "page.html").write_text(text)
+        assert made_for(tmp_path / "page.html") is None
+        assert made_for(tmp_path) is None
+        assert made_for(tmp_path / "nowhere.html") is None
+
+    def test_nobody_waits_for_a_pipe(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "page.html")
+        assert made_for(tmp_path / "page.html") is None
 
     def test_its_progress_is_one_journey_through_the_images(self, converted: Path, page: Path) -> None:
         steps: list[Progress] = []
@@ -464,6 +510,24 @@ class TestTheQueue:
         monkeypatch.setattr(queue, "EMBED_PICTURES", 10)
         told = queue.told(str(tmp_path), [case(picture="a.jpg", view=(0, 0, 10, 10))], Beside(tmp_path / "files"))
         assert told["details"]["rows"][0]["picture"] == "a.jpg"
+
+    @pytest.mark.parametrize(
+        ("step", "vertices", "told_step", "told_vertices"),
+        [(1, 0, None, None), (1, 3, None, None), (3, 7, 3, 7), (3, 0, 3, 3), (0, 0, None, None), (-5, 9, None, None)],
+    )
+    def test_an_outline_that_is_thinned_says_so(
+        self, tmp_path: Path, step: int, vertices: int, told_step: int | None, told_vertices: int | None
+    ) -> None:
+        told = queue.told(str(tmp_path), [case(step=step, vertices=vertices)], Beside(tmp_path / "files"))
+        detail = told["details"]["rows"][0]
+        assert (detail.get("step"), detail.get("vertices")) == (told_step, told_vertices)
+
+    def test_a_queue_of_nothing_is_none(self, tmp_path: Path, page: Path) -> None:
+        put(tmp_path / "raw", "part/a.png", photograph(1), [square("dent", 40, 20, 70)])
+        convert(tmp_path / "raw", tmp_path / "data", SMALL)
+        assert (tmp_path / "data/cases.jsonl").read_text() == ""
+        report(tmp_path / "data", page, cache=None)
+        assert read(page).data["queue"] is None
 
     def test_long_outlines_stand_beside_the_page(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(queue, "EMBED_DETAILS", 10)

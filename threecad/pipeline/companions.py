@@ -13,7 +13,7 @@ from threecad.errors import LayoutError
 from threecad.formats.dataset import MANIFEST
 from threecad.pipeline.card import CROISSANT, card
 from threecad.pipeline.convert import Progress
-from threecad.pipeline.report import NAME, made_for, report
+from threecad.pipeline.report import NAME, is_report, made_for, report
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Companions:
 def refuse_foreign_page(out: Path) -> None:
     """Raise LayoutError where something else stands in the page's place: before hours of work, not after them."""
     page = out / NAME
-    if page.exists() and made_for(page) is None:
+    if page.exists() and not is_report(page):
         raise LayoutError(f"{page} is not a report of threecad's; move it away, or pass --no-report")
 
 
@@ -37,7 +37,7 @@ def accompany(out: Path, *, workers: int | None = None, progress: Callable[[Prog
     if _catalogued(out / CROISSANT) != digest:
         card(out)
     page = out / NAME
-    if page.exists() and made_for(page) == digest:
+    if made_for(page) == digest:
         return Companions(page, None)
     return Companions(page, report(out, page, workers=workers, progress=progress).clean)
 

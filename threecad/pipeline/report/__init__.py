@@ -80,20 +80,30 @@ def report(
         ) from error
 
 
+def is_report(page: Path) -> bool:
+    """Whether a page is a report of threecad's, of this version or an earlier one."""
+    return GENERATOR in _head(page)
+
+
 def made_for(page: Path) -> str | None:
     """The SHA-256 of the manifest.json of the data set that a report is about, told by its first lines.
 
-    None where `page` is no report of threecad's, or none about a data set of threecad's, or cannot be read.
+    None where `page` is no report of threecad's, or one that does not say so: an earlier version's, or one about a data set that
+    threecad did not make. Nor is anything known of a page that cannot be read.
     """
-    try:
-        if not page.is_file():  # a pipe would never end
-            return None
-        with page.open("rb") as file:
-            head = file.read(_HEAD)
-    except OSError:
-        return None
+    head = _head(page)
     told = _MADE_FOR.search(head) if GENERATOR in head else None
     return told[1].decode() if told else None
+
+
+def _head(page: Path) -> bytes:
+    try:
+        if not page.is_file():  # a pipe would never end
+            return b""
+        with page.open("rb") as file:
+            return file.read(_HEAD)
+    except OSError:
+        return b""
 
 
 def _report(
@@ -185,10 +195,8 @@ def _place(data: Path, out: str | Path | None, ours: bool) -> Path:
         raise ConfigError(f"{place}: is a folder; expected the name of a page, such as {place / NAME}")
     if place.suffix.lower() not in (".html", ".htm"):
         raise ConfigError(f"{place}: expected a name that ends in .html")
-    if place.exists():
-        with place.open("rb") as file:
-            if GENERATOR not in file.read(_HEAD):
-                raise ConfigError(f"{place}: exists and is not a report of threecad's; delete it, or choose another --out")
+    if place.exists() and not is_report(place):
+        raise ConfigError(f"{place}: exists and is not a report of threecad's; delete it, or choose another --out")
     return place
 
 

@@ -44,7 +44,7 @@ ADVICE: dict[Code, str] = {
     Code.IMAGE_MISSING: "Bring it back, or delete the annotation.",
     Code.IMAGE_UNREADABLE: "Copy it anew from the camera.",
     Code.ANNOTATION_UNREADABLE: "Repair it, or annotate again.",
-    Code.PATH_OUTSIDE: "Move the image into the raw folder.",
+    Code.PATH_OUTSIDE: "Move the file into the folder.",
     Code.SIZE_MISMATCH: 'Find the right image; `read.size_mismatch = "trust"` takes the points as they are.',
     Code.TOO_LARGE: "Raise `read.max_megapixels` or `read.max_json_megabytes`.",
     Code.SECOND_ANNOTATION: "Keep one.",

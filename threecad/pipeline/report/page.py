@@ -148,7 +148,7 @@ def _clipped(text: str, most: int = 80) -> str:
     short, and whoever points at it is told the rest.
 
     >>> _clipped("dent"), _clipped(" "), str(_clipped("a" * 90, 30))[-37:]
-    ('dent', '(no label)', '">aaaaaaaaaaaaaaaaaaaaaaaaaaaaa…</span>')
+    ('dent', '(no label)', 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaa…</span>')
     """
     from markupsafe import Markup
 

@@ -637,7 +637,6 @@
       by("export").addEventListener("click", () => this.save());
       by("import").addEventListener("change", (event) => this.take(event.target));
       this.list.addEventListener("keydown", (event) => this.press(event));
-      addEventListener("beforeunload", (event) => { if (!store.works && this.changes().length) event.preventDefault(); });
       this.filter(false);
       this.tellProgress();
     },
@@ -688,6 +687,11 @@
       const kept = {};
       for (const row of this.changes()) kept[this.name(row)] = this.choices[row] || "none";
       store.set(this.key, JSON.stringify(kept));
+      if (!store.works) addEventListener("beforeunload", this.warn); // only then: browsers leave a page that has it more slowly
+    },
+
+    warn(event) {
+      if (queue.changes().length) event.preventDefault();
     },
 
     // One decision for each shape, however often it was drawn.
