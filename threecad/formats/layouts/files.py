@@ -123,7 +123,7 @@ def walk(root: Path) -> Tree:
         count += len(files) + len(children)
         if count > _MOST_FILES:
             raise LayoutError(f"{root}: found more than {_MOST_FILES} files; expected the folder of one data set")
-    return Tree(Path(base), folders, tuple(findings))
+    return Tree(root, folders, tuple(findings))
 
 
 def _kind(entry: os.DirEntry[str], base: str) -> str | tuple[Code, str] | None:
@@ -228,7 +228,7 @@ def annotation(tree: Tree) -> str | None:
 
 def titled(tree: Tree) -> str:
     """The data set's own folder as a category."""
-    return shown(tree.root.name) or "data"
+    return shown(os.path.basename(os.path.realpath(tree.root))) or "data"
 
 
 _ELSEWHERE = re.compile(r"/|[A-Za-z]:[/\\]|[A-Za-z][A-Za-z0-9+.-]*://")

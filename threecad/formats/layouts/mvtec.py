@@ -69,7 +69,7 @@ def read(tree: Tree, request: Request) -> Listing:
             entries += found
             findings += faults
     if not entries:
-        names = listed(name or tree.root.name for name in categories)
+        names = listed(name or titled(tree) for name in categories)
         raise LayoutError(f"{tree.root}: found no image in {names}; expected {'/'.join(_FOLDERS)} folders with a folder a type")
     return Listing(NAME, in_order(entries), told(tree.findings, findings))
 

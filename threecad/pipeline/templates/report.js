@@ -441,6 +441,7 @@
       this.place = place;
       this.scale = null;
       if (!this.box.open) this.box.showModal();
+      by("stage").focus(); // not by autofocus, which browsers complain of where something has the focus already
       this.show();
     },
 
