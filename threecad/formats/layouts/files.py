@@ -228,7 +228,7 @@ def annotation(tree: Tree) -> str | None:
 
 def titled(tree: Tree) -> str:
     """The data set's own folder as a category."""
-    return shown(os.path.basename(os.path.realpath(tree.root))) or "data"
+    return shown(Path(os.path.realpath(tree.root)).name) or "data"
 
 
 _ELSEWHERE = re.compile(r"/|[A-Za-z]:[/\\]|[A-Za-z][A-Za-z0-9+.-]*://")

@@ -686,14 +686,15 @@
 
     keep() {
       const kept = {};
-      for (const row of this.changes()) kept[this.name(row)] = this.choices[row] || "none";
+      const changes = this.changes();
+      for (const row of changes) kept[this.name(row)] = this.choices[row] || "none";
       store.set(this.key, JSON.stringify(kept));
-      if (!store.works) addEventListener("beforeunload", this.warn); // only then: browsers leave a page that has it more slowly
+      // Only while something would be lost: a page that listens for its end is left more slowly.
+      if (changes.length && !store.works) addEventListener("beforeunload", this.warn);
+      else removeEventListener("beforeunload", this.warn);
     },
 
-    warn(event) {
-      if (queue.changes().length) event.preventDefault();
-    },
+    warn(event) { event.preventDefault(); },
 
     // One decision for each shape, however often it was drawn.
     decisions() {
