@@ -74,6 +74,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     for option in (*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
         options.add_argument(option)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    options.unhandled_prompt_behavior = "accept"  # a page that asks whether to leave it must not hold up the next test
     with selenium.Chrome(options=options, service=selenium.ChromeService(driver)) as opened:
         opened.set_script_timeout(20)
         opened.set_page_load_timeout(60)  # rather a failure than five minutes of waiting

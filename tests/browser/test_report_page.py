@@ -323,7 +323,7 @@ class Reader:
 
     def until(self, script: str, *values: Any) -> Any:
         """What a script gives as soon as that is true."""
-        for _ in range(200):
+        for _ in range(1200):  # half a minute, on a machine that is busy with other tests
             if found := self.run(f"return {script}", *values):
                 return found
             time.sleep(0.025)
