@@ -1,4 +1,4 @@
-"""Read a data set that threecad wrote, or any folder in MVTec's or 3CAD's layout.
+"""Read a data set that threecad wrote, or anybody's in a layout that `threecad stats` reads.
 
 Usage: python examples/dataset.py [FOLDER]
 """

@@ -476,7 +476,7 @@ class TestThePage:
         try:
             reader.open(odd)
             reader.until("document.querySelectorAll('.case').length === 4")
-            high = "[...document.querySelectorAll('td, th, h3, .option, .tile, .reasons li, .heats figcaption')]"
+            high = "[...document.querySelectorAll('td, th, h3, .option, .tile, .reasons li')]"
             assert reader.run(f"return {high}.map((each) => each.offsetHeight).filter((height) => height > 400)") == []
             assert reader.run("return document.documentElement.scrollWidth") <= width
             cut = "[...document.querySelectorAll(`${arguments[0]} [title]`)].filter((each) => each.title === arguments[1])"

@@ -94,12 +94,14 @@ def convert(
     if overwrite and resume:
         raise click.UsageError("--overwrite starts afresh and --resume goes on: choose one")
     with mistakes():
-        from threecad.pipeline import companions, summary
         from threecad.pipeline import convert as pipeline
+        from threecad.pipeline import summary
 
         settings = settings_from(options)
         follow = not (dry_run or no_report)
         if follow:
+            from threecad.pipeline import companions
+
             companions.refuse_foreign_page(out)
         with summary.progress("converting", as_json) as progress:
             done = pipeline.convert(

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from threecad.domain import Action, Code, Entry, Finding, MaskFile, Sample, Size, Split, State
 from threecad.errors import LayoutError, ReadError
-from threecad.formats.images import TooLarge, decode_file, most_bytes, size_of
+from threecad.formats.images import MOST_PIXELS, TooLarge, decode_file, most_bytes, size_of
 from threecad.formats.layout import COMBINED, GOOD
 from threecad.formats.masks import planes, union
 
@@ -30,7 +30,7 @@ FORMAT = 1
 """Version of the manifest and the rows; a reader refuses a higher one."""
 MANIFEST = "manifest.json"
 SAMPLES = "samples.jsonl"
-_MAX_PIXELS = 400_000_000
+_MAX_PIXELS = MOST_PIXELS
 _UNDER_WAY = ".threecad"
 """The folder in which a conversion keeps its state; before there is a manifest, nothing about the splits is settled."""
 

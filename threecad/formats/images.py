@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from threecad.formats.containers import Header, Note, Pixels, Read
 
 
+MOST_PIXELS = 400_000_000
+"""Of an image of a finished data set, which no setting tells about; `read.max_megapixels` has the same default."""
+
+
 class TooLarge(ReadError):
     """An image of more pixels than the limit; nothing of it was decoded."""
 

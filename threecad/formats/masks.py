@@ -25,7 +25,7 @@ from threecad.formats.containers import Fault, exactly, in_memory
 from threecad.formats.containers.bmp import Bmp
 from threecad.formats.containers.codecs import by_opencv
 from threecad.formats.containers.png import SIGNATURE, Png
-from threecad.formats.images import decode, size_of
+from threecad.formats.images import MOST_PIXELS, decode, size_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 COLOUR = 1 << 24
 """In `MaskFile.types`, COLOUR + 65536 · red + 256 · green + blue names a colour; the name "" calls a value background."""
 
-_MAX_PIXELS = 400_000_000
+_MAX_PIXELS = MOST_PIXELS
 _MAX_PLANE_BYTES = 1 << 30
 """Of all planes of one mask: a hostile index mask of 16 bits could ask for 65,535."""
 _MAX_BOX_BYTES = 10_000_000

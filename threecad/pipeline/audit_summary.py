@@ -11,7 +11,7 @@ from rich.text import Text
 
 from threecad.domain import MEANING, Code
 from threecad.pipeline.audit import Audit
-from threecad.pipeline.summary import plain, terminal
+from threecad.pipeline.summary import count, plain, terminal
 
 MOST = 20
 """Lines of a list on the terminal; `--clean` and `--json` hold them all."""
@@ -33,13 +33,13 @@ def show(found: Audit, dataset: Path, clean: Path | None = None) -> None:
             if len(every) > MOST:
                 say(f"  … and {len(every) - MOST:,} more: --json tells all")
 
-    say(f"{found.name} · {_count(found.images, 'image')} compared · layout {found.layout}", "bold")
+    say(f"{found.name} · {count(found.images, 'image')} compared · layout {found.layout}", "bold")
     for exact, title in ((True, "The same bytes in two splits"), (False, "Nearly the same picture in two splits")):
         groups = (group for group in found.copies if group.exact is exact)
         tell(title, (f" {'=' if exact else '≈'} ".join(f"{path} ({split})" for path, split in group.members) for group in groups))
     tell(
         "Tiles in two splits that share pixels",
-        (f"{each.first} and {each.second} share {_count(each.pixels, 'pixel')} of {each.source}" for each in found.overlaps),
+        (f"{each.first} and {each.second} share {count(each.pixels, 'pixel')} of {each.source}" for each in found.overlaps),
     )
     tell("Findings", (f"{each.code} {each.source}: {MEANING[each.code]} ({each.detail})" for each in found.findings))
     if found.clean:
@@ -50,18 +50,14 @@ def show(found: Audit, dataset: Path, clean: Path | None = None) -> None:
         say(f"NOT clean: {what} could not be compared, so nobody knows about them: repair or remove them.", "bold red")
     listed = len({finding.source for finding in found.findings if finding.code is Code.LEAK})
     if listed:
-        say(f"NOT clean: a list names {_count(listed, 'file')} in two splits: correct the list.", "bold red")
+        say(f"NOT clean: a list names {count(listed, 'file')} in two splits: correct the list.", "bold red")
     if found.dropped:
         splits = Counter(PurePosixPath(path).parts[0] for path, _ in found.dropped)
         where = f" ({', '.join(f'{count:,} in {name}' for name, count in sorted(splits.items()))})" if len(splits) < 10 else ""
-        say(f"NOT clean: {_count(len(found.dropped), 'image')} to leave out{where} to make the splits disjoint.", "bold red")
+        say(f"NOT clean: {count(len(found.dropped), 'image')} to leave out{where} to make the splits disjoint.", "bold red")
         if clean is not None:
             say(f"What to leave out, with the reasons: {clean}")
         else:
             say(f"Next, to list them: {shlex.join(('threecad', 'audit', str(dataset), '--clean', 'drop.txt'))}")
     elif clean is not None:
         say(f"No image to leave out would help: {clean} lists none.")
-
-
-def _count(number: int, one: str) -> str:
-    return f"{number:,} {one}{'' if number == 1 else 's'}"

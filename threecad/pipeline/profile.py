@@ -44,15 +44,13 @@ if TYPE_CHECKING:
     from threecad.curation.statistics import Statistics
     from threecad.formats.layouts import Listing, Request
 
-MAX_PIXELS = 400_000_000
-"""Of the largest image that is decoded, as `Dataset` has it."""
 BYTES_A_PIXEL = 32
 """What measuring an image takes at most: its pixels, its luma and that one's Laplacian, its masks and their regions' numbers."""
 BLOCK = 512
 """Images that are looked up, measured and remembered together, or more where there are many workers."""
 
 _A_WORKER = 64  # images a worker in such a block, so that waiting for the last of them takes little of the time
-_LARGEST = images.most_bytes(MAX_PIXELS)
+_LARGEST = images.most_bytes(images.MOST_PIXELS)
 _LONGEST_LINE = 64_000_000  # bytes of an outline of more than a million points
 
 _MASK = re.compile(r"mask (\d+) of \d+: ")  # how `masks.planes` says which of several masks is meant
@@ -345,7 +343,9 @@ def _weigh(case: _Case) -> int:
         area = images.size_of(Path(case.image.where), case.image.path).area
     except ReadError:
         area = 0
-    return sum(file.stat.st_size for file in case.files if file is not None) + (area * BYTES_A_PIXEL if area <= MAX_PIXELS else 0)
+    return sum(file.stat.st_size for file in case.files if file is not None) + (
+        area * BYTES_A_PIXEL if area <= images.MOST_PIXELS else 0
+    )
 
 
 def _open(hints: NDArray[np.uint64], wanted: Look | None, case: _Case) -> threads.Opened[_Look]:
@@ -393,10 +393,10 @@ def _measure(entry: Entry, data: list[bytes], digest: str, look: Look | None) ->
     path = entry.image or entry.id
     encoded = data.pop(0)
     try:
-        picture = images.decode(encoded, path, MAX_PIXELS)
+        picture = images.decode(encoded, path, images.MOST_PIXELS)
     except images.TooLarge:
         size = images.size_of(encoded, path)
-        detail = f"{size.width} × {size.height} pixels, more than {MAX_PIXELS / 1e6:g} million"
+        detail = f"{size.width} × {size.height} pixels, more than {images.MOST_PIXELS / 1e6:g} million"
         return None, [Finding(Code.TOO_LARGE, Action.DROPPED, path, None, detail)], None
     except ReadError as error:
         return None, [Finding(Code.IMAGE_UNREADABLE, Action.DROPPED, path, None, str(error).removeprefix(f"{path}: "))], None
@@ -419,7 +419,7 @@ def _read(file: _File) -> tuple[bytes, str, _File]:
                 if not stat.S_ISREG(before.st_mode):
                     raise ReadError("not a file")
                 if before.st_size > _LARGEST:
-                    limit = f"an image of {MAX_PIXELS / 1e6:g} megapixels can need"
+                    limit = f"an image of {images.MOST_PIXELS / 1e6:g} megapixels can need"
                     raise images.TooLarge(f"{before.st_size} bytes, more than {limit}")
                 data = opened.read(before.st_size + 1)
                 digest = hashlib.sha256(data).hexdigest()

@@ -3,7 +3,7 @@
 page.py      what was gathered, put into templates/report.html.j2 with its style and script
 gallery.py   what is known of each image        cards.py      its thumbnail and outlines
 queue.py     what is known of each case         findings.py   findings by code, copies
-charts.py    the figures                        shelf.py, beside.py   what stands beside the page
+shelf.py, beside.py   what stands beside the page
 """
 
 from __future__ import annotations

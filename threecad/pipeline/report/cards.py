@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from threecad.domain import Entry, Finding, Measure, Size
 from threecad.errors import ReadError
 from threecad.formats import masks
-from threecad.formats.images import decode_file
+from threecad.formats.images import MOST_PIXELS, decode_file
 from threecad.formats.jpeg import encode_jpeg
 from threecad.imaging import crops
 from threecad.pipeline.profile import Profiled
@@ -30,7 +30,6 @@ NOT_WRITTEN = "Not written: no split uses this tile"
 NOT_USABLE = "This image cannot be used"
 
 _FORMAT = 1  # part of every thumbnail's name: raised whenever the same image would look otherwise than before
-_MAX_PIXELS = 400_000_000
 _MAX_MASK_BYTES = 1 << 30
 
 Outlines = tuple[tuple[str, str], ...]
@@ -139,7 +138,7 @@ def _thumbnail(root: str, path: str) -> bytes:
     where = inside(root, path)
     if where is None:
         raise ReadError(f"{path}: there is no such file in the data set")
-    return _small(decode_file(where, path, _MAX_PIXELS).pixels)
+    return _small(decode_file(where, path, MOST_PIXELS).pixels)
 
 
 def _small(pixels: NDArray[Any]) -> bytes:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -16,13 +17,12 @@ from pydantic import ValidationError
 from threecad import __version__
 from threecad.curation import sizes
 from threecad.curation.statistics import ALL, Statistics
-from threecad.domain import HEAT, Action, Case, Decision, Finding
+from threecad.domain import Action, Case, Decision, Finding
 from threecad.pipeline import config, tables
-from threecad.pipeline.report import charts
 from threecad.pipeline.report import findings as found
 from threecad.pipeline.report.gallery import Gallery
 from threecad.pipeline.report.shelf import embeddable
-from threecad.pipeline.summary import plain
+from threecad.pipeline.summary import count, plain
 
 if TYPE_CHECKING:
     from threecad.formats.dataset import Manifest
@@ -31,6 +31,8 @@ FIXED = "\u00a0"
 """A space at which no line ends."""
 
 _SHORT = 24  # characters that need no room kept free for them
+_INVISIBLE = " \u00a0\u115f\u1160\u2800\u3164\uffa0"  # nothing is seen of them, and yet they are taken for letters or symbols
+_FIGURES = ("figure-3", "heat", "sizes", "survival")
 _IN_TABLES = ("overview", "comparison", "area_ratio", "image_ratio", "aspect_ratio")
 _IN_AUDIT = ("copies",)
 _ELSEWHERE = ("findings",)
@@ -111,10 +113,7 @@ def render(told: Gathered) -> bytes:
         tables=[grid for grid in grids if grid.key in _IN_TABLES],
         beyond=[grid for grid in grids if grid.key not in apart],
         audit=[grid for grid in grids if grid.key in _IN_AUDIT],
-        charts=charts.charts(statistics),
-        heats=charts.heats(statistics),
-        width=charts.WIDTH,
-        cells=HEAT,
+        figures=_figures(statistics),
         queue=queued,
         groups=groups,
         rest="`findings.jsonl`" if told.manifest else "`threecad stats --json`",
@@ -153,8 +152,8 @@ def _clipped(text: str, most: int = 80) -> str:
     from markupsafe import Markup
 
     whole = str(_shown(text))
-    if text and not text.strip(charts.INVISIBLE):
-        return charts.NO_LABEL
+    if text and not text.strip(_INVISIBLE):
+        return "(no label)"
     if len(whole) <= _SHORT:
         return whole
     if len(whole) <= most:
@@ -165,6 +164,14 @@ def _clipped(text: str, most: int = 80) -> str:
 @cache
 def _part(name: str) -> str:
     return (resources.files("threecad.pipeline") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _figures(statistics: Statistics) -> list[tuple[str, str]]:
+    """Title and address of the figures that say more than their tables: those of `threecad stats --plots`, inside the page."""
+    from threecad.pipeline import plots  # matplotlib takes a second to come
+
+    drawn = plots.render(statistics, formats=("svg",), only=_FIGURES)
+    return [(plots.TITLES[Path(name).stem], f"data:image/svg+xml;base64,{b64encode(svg).decode()}") for name, svg in drawn]
 
 
 def _policy(style: str, script: str) -> str:
@@ -187,7 +194,7 @@ def _hash(text: str) -> str:
 def _subtitle(told: Gathered) -> str:
     made = "made by threecad" if told.manifest else f"layout {told.statistics.layout}"
     rows = [row for row in told.statistics.overview if row.category != ALL]
-    return f"{_count(told.statistics.images, 'image')} in {_count(len(rows), 'category', 'categories')}, {made}."
+    return f"{count(told.statistics.images, 'image')} in {count(len(rows), 'category', 'categories')}, {made}."
 
 
 def _contents(told: Gathered, codes: int) -> list[tuple[str, str, int | None]]:
@@ -220,8 +227,8 @@ def _verdicts(told: Gathered) -> list[Verdict]:
     )
     verdicts = [split, *([_waiting(told)] if told.manifest else [])]
     if statistics.findings:
-        text = f"{_count(len({each.source for each in statistics.findings}), 'file')} of the data set with something to look at."
-        verdicts.append(Verdict("warn", _count(len(statistics.findings), "fault") + " of files", text, "findings", "By code"))
+        text = f"{count(len({each.source for each in statistics.findings}), 'file')} of the data set with something to look at."
+        verdicts.append(Verdict("warn", count(len(statistics.findings), "fault") + " of files", text, "findings", "By code"))
     else:
         verdicts.append(Verdict("good", "The files are sound", "Every image and mask could be read, and they fit one another."))
     return verdicts
@@ -236,14 +243,14 @@ def _waiting(told: Gathered) -> Verdict:
     lone = {(each.source, each.shape) for each in queued if each.shape is not None} - known
     shapes = sum(case.decision is None for case in open_cases) + len(lone)
     again = sum(case.decision is Decision.RELABEL for case in open_cases)
-    parts = [_count(number, word) for number, word in ((shapes, "shape"), (files, "file")) if number]
-    redrawn = f" {_count(again, 'shape')} {'is' if again == 1 else 'are'} to be drawn again." if again else ""
+    parts = [count(number, word) for number, word in ((shapes, "shape"), (files, "file")) if number]
+    redrawn = f" {count(again, 'shape')} {'is' if again == 1 else 'are'} to be drawn again." if again else ""
     if parts:
         verb = "waits" if shapes + files == 1 else "wait"
         link = ("queue", "The queue") if told.cases else ("findings", "By code")
         return Verdict("warn", f"{' and '.join(parts)} {verb} for a person", f"They are not in the data set.{redrawn}", *link)
     repaired = sum(case.action is Action.REPAIRED for case in told.cases or ())
-    text = f"{_count(repaired, 'shape')} {'was' if repaired == 1 else 'were'} repaired." if repaired else "No shape is in doubt."
+    text = f"{count(repaired, 'shape')} {'was' if repaired == 1 else 'were'} repaired." if repaired else "No shape is in doubt."
     return Verdict(
         "good", "Nothing waits for a person", f"{text}{redrawn}", *(("queue", "The queue") if repaired or again else ())
     )
@@ -292,7 +299,3 @@ def _pipeline(manifest: Manifest | None) -> list[str]:
         return config.dump(config.Pipeline.model_validate(manifest.pipeline)).splitlines()
     except ValidationError:
         return json.dumps(manifest.pipeline, indent=2, sort_keys=True).splitlines()
-
-
-def _count(number: int, one: str, several: str | None = None) -> str:
-    return f"{number:,} {one if number == 1 else several or one + 's'}"

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from threecad.curation import sizes
 from threecad.curation.statistics import ALL, STEPS, Distribution, Statistics
 from threecad.domain import MEANING, SHRINKINGS
-from threecad.pipeline.tables.writing import NONE, YES, counted, mark, middle, number, percent, share, span
+from threecad.pipeline.summary import count
+from threecad.pipeline.tables.writing import NONE, YES, mark, middle, number, percent, share, span
 
 MOST_PAIRS = 12
 """Types that occur together: so many pairs, the most frequent first."""
@@ -90,10 +91,10 @@ def _overview(statistics: Statistics) -> Grid:
     each = [row for row in statistics.overview if row.category != ALL]
     unsplit, unknown = (sum(getattr(row, key) for row in each) for key in ("unsplit", "unknown"))
     if unsplit:
-        note += f" No split names {counted(unsplit, 'image')}: counted as test images."
+        note += f" No split names {count(unsplit, 'image')}: counted as test images."
     if unknown:
         verb = "is" if unknown == 1 else "are"
-        note += f" Nothing tells whether {counted(unknown, 'image')} {verb} good: in no column of the test."
+        note += f" Nothing tells whether {count(unknown, 'image')} {verb} good: in no column of the test."
     title = "Table 1: images, types and sizes"
     return Grid("overview", title, columns, "l" + "r" * (len(columns) - 1), tuple(rows), note)
 

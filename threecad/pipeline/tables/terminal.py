@@ -13,10 +13,10 @@ from rich.text import Text
 
 from threecad.curation.statistics import ALL, Copies, Overlap, Statistics
 from threecad.domain import MEANING, Code, Finding
-from threecad.pipeline.summary import plain
+from threecad.pipeline.summary import count, plain
 from threecad.pipeline.tables.grid import Grid, grids, stacked
 from threecad.pipeline.tables.judgement import verdict
-from threecad.pipeline.tables.writing import NO, YES, counted
+from threecad.pipeline.tables.writing import NO, YES
 
 MOST_ROWS = 60
 """Rows of a table on the terminal; Table 1 is always whole."""
@@ -28,9 +28,9 @@ MOST_COPIES = 4
 
 def show(statistics: Statistics, compared: Sequence[Statistics], console: Console, *, dataset: str | None = None) -> None:
     """Print everything; `dataset` is the folder as the user named it, for the next command (else the data set's name)."""
-    head = [statistics.name, counted(statistics.images, "image"), f"layout {statistics.layout}"]
+    head = [statistics.name, count(statistics.images, "image"), f"layout {statistics.layout}"]
     categories = [row for row in statistics.overview if row.category != ALL]
-    head.insert(2, counted(len(categories), "category", "categories"))
+    head.insert(2, count(len(categories), "category", "categories"))
     console.print(Text(plain(" · ".join(head))), style="bold")
     console.print()
     if not statistics.images:
@@ -54,12 +54,12 @@ def _next(statistics: Statistics, folder: str) -> Iterator[str]:
     if statistics.overlaps or doubts.torn or any(each.across for each in statistics.copies):
         yield f"Next, to list what to drop: {shlex.join(('threecad', 'audit', folder, '--clean', 'drop.txt'))}"
     if doubts.listed:
-        yield f"Next: correct the list, which names {counted(doubts.listed, 'file')} in two splits."
+        yield f"Next: correct the list, which names {count(doubts.listed, 'file')} in two splits."
     if doubts.unseen:
-        unseen = counted(doubts.unseen, "image or folder", "images or folders")
+        unseen = count(doubts.unseen, "image or folder", "images or folders")
         yield f"Next: repair or remove {unseen} that could not be compared."
     if doubts.training:
-        yield f"Next: move {counted(doubts.training, 'defective image')} out of train."
+        yield f"Next: move {count(doubts.training, 'defective image')} out of train."
 
 
 def _put(console: Console, grid: Grid) -> None:
@@ -148,7 +148,7 @@ def _faults(findings: Sequence[Finding]) -> list[str]:
 
 def _shared(overlap: Overlap) -> str:
     tiles = [f"{tile} ({split})" for tile, split in zip((overlap.first, overlap.second), overlap.splits, strict=True)]
-    return f"{' and '.join(tiles)} share {counted(overlap.pixels, 'pixel')} of {overlap.source}"
+    return f"{' and '.join(tiles)} share {count(overlap.pixels, 'pixel')} of {overlap.source}"
 
 
 def _fault(finding: Finding) -> str:

@@ -59,7 +59,3 @@ def number(value: float) -> str:
 
 def middle(values: Quantiles) -> str:
     return f"{number(values.q50)} ({number(values.q5)}–{number(values.q95)})"
-
-
-def counted(number: int, one: str, several: str | None = None) -> str:
-    return f"{number:,} {one if number == 1 else several or one + 's'}"

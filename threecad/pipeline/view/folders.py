@@ -14,7 +14,7 @@ from threecad.formats.layout import GROUND_TRUTH
 from threecad.formats.layouts import Request
 from threecad.imaging import drawing
 from threecad.pipeline.view.picture import Ask, View, measures, viewed
-from threecad.pipeline.view.places import MAX_PIXELS, file_in, is_file, is_folder
+from threecad.pipeline.view.places import file_in, is_file, is_folder
 
 _SPLITS = ("train", "test", "validation", "val")
 
@@ -48,7 +48,7 @@ def in_folders(folder: Path, name: str, request: Request, ask: Ask) -> View:
         raise LayoutError(
             f"{name}: is no image of {root.name}, nor the mask of one, as far as its layout ({listing.layout}) tells"
         )
-    pixels = images.decode_file(file_in(root, entry.image), entry.image, MAX_PIXELS).pixels
+    pixels = images.decode_file(file_in(root, entry.image), entry.image, images.MOST_PIXELS).pixels
     size = Size(*pixels.shape[:2])
     data = [_bytes(file_in(root, mask.path)) for mask in entry.masks]
     planes, flaws = masks.planes(data, entry, size)
@@ -78,6 +78,6 @@ def in_folders(folder: Path, name: str, request: Request, ask: Ask) -> View:
 def _bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(images.most_bytes(MAX_PIXELS))
+            return file.read(images.most_bytes(images.MOST_PIXELS))
     except OSError as error:
         raise ReadError(f"{path.name}: cannot be read: {error.strerror}") from None

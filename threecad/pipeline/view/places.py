@@ -7,8 +7,6 @@ from pathlib import Path
 
 from threecad.errors import LayoutError
 
-MAX_PIXELS = 400_000_000  # of an image of a finished data set
-
 
 def is_file(path: Path) -> bool:
     """Whether there is such a file; a name that no file can have is none."""

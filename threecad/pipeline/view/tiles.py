@@ -17,7 +17,7 @@ from threecad.formats.dataset import SAMPLES, is_written, read_findings, read_ma
 from threecad.imaging import drawing
 from threecad.pipeline.store import HOME
 from threecad.pipeline.view.picture import Ask, View, measures, viewed
-from threecad.pipeline.view.places import MAX_PIXELS, file_in, is_file
+from threecad.pipeline.view.places import file_in, is_file
 
 _FINDINGS = "findings.jsonl"
 _FARTHEST = 2**31
@@ -113,7 +113,7 @@ def _plane(root: Path, sample: Sample, role: str) -> NDArray[Any] | None:
     if not named and not ("\0" not in name and is_file(root / name)):
         return None
     path = file_in(root, name)
-    pixels = images.decode_file(path, name, MAX_PIXELS).pixels
+    pixels = images.decode_file(path, name, images.MOST_PIXELS).pixels
     return pixels if role == "image" or pixels.ndim == 2 else pixels.max(axis=2)
 
 
