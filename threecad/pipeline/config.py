@@ -7,14 +7,17 @@ import importlib.resources
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
+from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import tomli_w
 from pydantic import Field, ValidationError
 
 from threecad.errors import ConfigError
 from threecad.settings import Describing, Labels, Rasterizing, Reading, Repairing, Section, Splitting, Tiling, Writing
+
+S = TypeVar("S", bound=Section)
 
 
 class Pipeline(Section):
@@ -50,19 +53,24 @@ def load(name: str | Path) -> Pipeline:
     >>> load("smoke").tiling.slice_size
     256
     """
+    return load_as(Pipeline, name)
+
+
+def load_as(model: type[S], name: str | Path) -> S:
+    """As `load`, of whatever is read from such files."""
     path = Path(name)
-    if path.suffix == "" and path.name == str(name) and not path.is_file():
+    if path.suffix == "" and not path.is_absolute() and not path.is_file():
         shipped = dict(_shipped())
         if str(name) not in shipped:
             raise ConfigError(f"no pipeline named {str(name)!r}; there are {', '.join(sorted(shipped))}, or pass a TOML file")
-        return parse(shipped[str(name)], f"{name}.toml")
+        return parse_as(model, shipped[str(name)], f"{name}.toml")
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); expected a pipeline file in TOML") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: is not UTF-8 text; expected a pipeline file in TOML") from None
-    return parse(text, str(path))
+    return parse_as(model, text, str(path))
 
 
 def parse(text: str, name: str = "pipeline") -> Pipeline:
@@ -72,14 +80,19 @@ def parse(text: str, name: str = "pipeline") -> Pipeline:
     Traceback (most recent call last):
     threecad.errors.ConfigError: pipeline: tiling.overlap is not a setting; did you mean overlap_ratio?
     """
+    return parse_as(Pipeline, text, name)
+
+
+def parse_as(model: type[S], text: str, name: str) -> S:
+    """As `parse`, of whatever is read from such files."""
     try:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{name}: is not TOML: {error}") from None
-    return _validate(tree, name)
+    return _validate(model, tree, name)
 
 
-def override(pipeline: Pipeline, changes: Mapping[str, object]) -> Pipeline:
+def override(pipeline: S, changes: Mapping[str, object]) -> S:
     """The same pipeline with some settings replaced, named by dotted path; a None value changes nothing.
 
     >>> override(Pipeline(), {"tiling.slice_size": 512, "tiling.edge": None}).tiling.slice_size
@@ -93,10 +106,10 @@ def override(pipeline: Pipeline, changes: Mapping[str, object]) -> Pipeline:
             for section in sections:
                 target = target[section]
             target[key] = value
-    return _validate(tree, "command line")
+    return _validate(type(pipeline), tree, "command line")
 
 
-def dump(pipeline: Pipeline) -> str:
+def dump(pipeline: Section) -> str:
     """The pipeline as TOML, every setting spelled out; settings that are None are left out.
 
     >>> parse(dump(Pipeline())) == Pipeline()
@@ -134,27 +147,27 @@ def template() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _validate(tree: dict[str, Any], name: str) -> Pipeline:
+def _validate(model: type[S], tree: dict[str, Any], name: str) -> S:
     try:
-        return Pipeline.model_validate(tree)
+        return model.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(f"{name}: {'; '.join(_sentences(error))}") from None
+        raise ConfigError(f"{name}: {'; '.join(_sentences(model, error))}") from None
 
 
-def _sentences(error: ValidationError) -> Iterator[str]:
+def _sentences(model: type[Section], error: ValidationError) -> Iterator[str]:
     for fault in error.errors(include_url=False, include_context=False):
         where = ".".join(str(part) for part in fault["loc"])
         if fault["type"] == "extra_forbidden":
-            known = _keys(fault["loc"][:-1])
+            known = _keys(model, fault["loc"][:-1])
             close = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1, cutoff=0.5)
             yield f"{where} is not a setting" + (f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}")
         else:
             message = fault["msg"].removeprefix("Value error, ")
-            yield f"{where}: {message[0].lower()}{message[1:]}, found {fault['input']!r}"
+            message = f"{message[0].lower()}{message[1:]}"
+            yield f"{where}: {message}, found {fault['input']!r}" if where else message
 
 
-def _keys(path: tuple[int | str, ...]) -> list[str]:
-    model: Any = Pipeline
+def _keys(model: Any, path: tuple[int | str, ...]) -> list[str]:
     for part in path:
         model = model.model_fields[part].annotation
     return list(model.model_fields)
@@ -164,6 +177,12 @@ def _shipped() -> Iterator[tuple[str, str]]:
     """Name and text of each pipeline that ships with threecad: in the wheel, or at the top of a checkout."""
     packaged = importlib.resources.files("threecad") / "_data" / "pipelines"
     folder = packaged if packaged.is_dir() else Path(__file__).parents[2] / "pipelines"
+    yield from _within(folder, "")
+
+
+def _within(folder: Traversable, prefix: str) -> Iterator[tuple[str, str]]:
     for file in folder.iterdir():
-        if file.name.endswith(".toml"):
-            yield file.name.removesuffix(".toml"), file.read_text(encoding="utf-8")
+        if file.is_dir():
+            yield from _within(file, f"{prefix}{file.name}/")
+        elif file.name.endswith(".toml"):
+            yield prefix + file.name.removesuffix(".toml"), file.read_text(encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Exact figures of anomaly detection, from score maps and masks, in one pass."""
