@@ -47,7 +47,7 @@ lint: .venv/.dev  ## format, lint, types, floors and schemas
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m threecad.pipeline.schemas --check
+	$(BIN)/python -m threecad.schemas --check
 
 test: lint  ## everything CI runs
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not heavy" $(PYTEST_ARGS)
@@ -56,7 +56,7 @@ test-heavy: .venv-heavy/.dev  ## the output in anomalib's data modules
 	.venv-heavy/bin/python -m pytest -m heavy $(PYTEST_ARGS)
 
 schemas: .venv/.dev  ## write schemas/ anew from the models
-	$(BIN)/python -m threecad.pipeline.schemas
+	$(BIN)/python -m threecad.schemas
 
 format: .venv/.dev  ## put the code into shape
 	$(BIN)/ruff format .

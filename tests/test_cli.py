@@ -696,7 +696,10 @@ def _read(ends: list[int]) -> Iterator[list[bytes]]:
 class TestSchema:
     def test_without_a_name_it_lists_them_and_with_one_it_prints_it(self) -> None:
         names = run("schema").stdout.split()
-        assert names == ["pipeline", "labelme", "manifest", "sample", "finding", "case", "decisions", "statistics"]
+        assert names == [
+            *("case", "decisions", "finding", "labelme", "manifest", "pipeline"),
+            *("recipe", "run", "sample", "statistics", "threshold"),
+        ]
         for name in names:
             assert "$schema" in json.loads(run("schema", name).stdout)
 

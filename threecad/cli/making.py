@@ -182,24 +182,29 @@ def check(
     epilog=examples(
         "threecad init                    # writes pipeline.toml",
         "threecad init line7.toml",
+        "threecad init --cfrg             # writes cfrg.toml",
     ),
-    short_help="Write a commented pipeline file.",
+    short_help="Write a commented pipeline file, or a recipe.",
 )
-@click.argument("file", type=click.Path(path_type=Path), default=Path("pipeline.toml"))
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.option("--cfrg", is_flag=True, help="A recipe of the detector, for train-cfrg [default FILE: cfrg.toml].")
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
-def init(file: Path, *, force: bool) -> None:
+def init(file: Path | None, *, cfrg: bool, force: bool) -> None:
     """Write a commented pipeline FILE that holds every setting at its default [default: pipeline.toml]."""
     with mistakes():
-        from threecad.pipeline.config import template
+        from threecad.learning.config import Recipe
+        from threecad.pipeline.config import Pipeline, template
 
+        file = file or Path("cfrg.toml" if cfrg else "pipeline.toml")
         try:
             with file.open("w" if force else "x", encoding="utf-8", newline="\n") as target:
-                target.write(template())
+                target.write(template(Recipe if cfrg else Pipeline))
         except FileExistsError:
             raise ConfigError(f"{file} exists already; choose another name or pass --force") from None
         except OSError as error:
             raise ConfigError(f"{file}: cannot be written ({error.strerror})") from None
-        command = shlex.join(["threecad", "convert", "RAW", "OUT", "--pipeline", str(file)])
+        words = ["train-cfrg", "DATASET"] if cfrg else ["convert", "RAW", "OUT"]
+        command = shlex.join(["threecad", *words, "--pipeline", str(file)])
         with printing():
             click.echo(f"{plain(file)} written. Next: {plain(command)}")
 
@@ -215,12 +220,13 @@ def init(file: Path, *, force: bool) -> None:
 def schema(name: str | None) -> None:
     """Print the JSON Schema NAME, for editors and validators; without a NAME, list them.
 
-    There is one of the pipeline file, one of labelme's JSON as threecad reads it, and one of each list a data set holds.
+    There is one of the pipeline file and of the recipe, one of labelme's JSON as threecad reads it, and one of each file that a
+    data set or a run holds.
     """
     with mistakes():
-        from threecad.pipeline.schemas import schemas
+        from threecad.schemas import shipped
 
-        made = {file.removesuffix(".schema.json"): text for file, text in schemas().items()}
+        made = shipped()
         if name is not None and name not in made:
             raise ConfigError(f"no schema named {name!r}; there are {', '.join(made)}")
         with printing():

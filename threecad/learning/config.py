@@ -22,7 +22,7 @@ Resize = Literal["squash", "letterbox", "tile"]
 class Data(Section):
     """Which images train, and how they become the model's squares."""
 
-    size: int = Field(default=256, ge=32, le=2048, multiple_of=32)
+    size: int = Field(default=256, ge=64, le=2048, multiple_of=32)
     """Side of the model's square input, pixels (paper: 256)."""
     resize: Resize = "squash"
     """`squash` scales height and width alone (paper), `letterbox` keeps the aspect and pads, `tile` cuts squares unscaled."""
@@ -34,6 +34,8 @@ class Data(Section):
     """Share of the training images held out for the threshold, and for `keep = "best"`; whole sources, by seeded hash."""
     test_good: float = Field(default=0.3, gt=0, lt=1)
     """Of a data set without splits: the share of its good sources that test, by seeded hash. Defective ones all do."""
+    seed: int = 0
+    """Another one holds out others, and of a data set without splits tests others; `train.seed` never does."""
 
 
 class Synthesis(Section):
@@ -116,6 +118,8 @@ class Training(Section):
     """Numbers in the networks; losses are always float32. `auto`: bf16-mixed on a GPU that has it, else 32-true."""
     compile: bool = False
     """Whether torch.compile makes the networks faster; falls back with a notice where it cannot."""
+    checkpoint_minutes: float = Field(default=2.0, ge=0)
+    """At the end of an epoch the state is saved where the last time is so long ago; 0 saves after every epoch."""
     keep: Literal["last", "best"] = "last"
     """Which epoch's model is kept: the last, or the one best on the held-out images with painted anomalies. Never by the test."""
     seed: int = 0

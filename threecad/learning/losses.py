@@ -24,7 +24,7 @@ class Losses(NamedTuple):
     total: Tensor
 
 
-def distillation(distances: Levels, masks_B1HW: Tensor, *, push: bool = True, levels: str = "sum") -> Tensor:  # noqa: N803
+def distillation(distances: Levels, masks_B1HW: Tensor, *, push: bool = True, levels: str = "sum") -> Tensor:
     """L_dis, equation 2: near the teacher where the image is normal, away from it where it is not.
 
     Each level's distances, (B, h, w), are enlarged bilinearly to the mask's size; the mean is over all pixels. Without `push`
@@ -35,9 +35,9 @@ def distillation(distances: Levels, masks_B1HW: Tensor, *, push: bool = True, le
     tensor(1.5000)
     """
     parts = []
-    for distance_BHW in distances:  # noqa: N806
+    for distance_BHW in distances:
         size = masks_B1HW.shape[-2:]
-        r_B1HW = F.interpolate(distance_BHW[:, None].float(), size, mode="bilinear", align_corners=False)  # noqa: N806
+        r_B1HW = F.interpolate(distance_BHW[:, None].float(), size, mode="bilinear", align_corners=False)
         normal = (1 - masks_B1HW) * r_B1HW
         parts.append((normal + masks_B1HW * (1 - r_B1HW) if push else normal).mean())
     total = torch.stack(parts).sum()
@@ -58,7 +58,7 @@ def recovery(recovered: Levels, normal: Levels, *, cosine: str = "position") -> 
     return torch.stack([cosine_distance(mine, theirs).mean() for mine, theirs in zip(recovered, normal, strict=True)]).sum()
 
 
-def segmentation(logits_B1HW: Tensor, masks_B1HW: Tensor) -> Tensor:  # noqa: N803
+def segmentation(logits_B1HW: Tensor, masks_B1HW: Tensor) -> Tensor:
     """L_bce, equation 4, on logits.
 
     >>> segmentation(torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2))
@@ -67,7 +67,7 @@ def segmentation(logits_B1HW: Tensor, masks_B1HW: Tensor) -> Tensor:  # noqa: N8
     return F.binary_cross_entropy_with_logits(logits_B1HW.float(), masks_B1HW)
 
 
-def losses(features: Features, normal: Levels, masks_B1HW: Tensor, settings: Loss) -> Losses:  # noqa: N803
+def losses(features: Features, normal: Levels, masks_B1HW: Tensor, settings: Loss) -> Losses:
     """All of a step; `normal` are the teacher's features of the good images (unused without a recovery)."""
     none = masks_B1HW.new_zeros(())
     parts = (

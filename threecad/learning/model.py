@@ -32,20 +32,20 @@ class Features(NamedTuple):
     """1 − cos(teacher, student), (B, h_i, w_i): equation 1."""
     recovered: Levels
     """As `teacher`: the normal features that the recovery takes it for, equation 3."""
-    logits_B1HW: Tensor | None  # noqa: N815
+    logits_B1HW: Tensor | None
     """Of the segmentation, before the sigmoid."""
 
 
 class Prediction(NamedTuple):
     """What a detector says of a batch."""
 
-    map_BHW: Tensor  # noqa: N815
+    map_BHW: Tensor
     """Anomaly score of each pixel, smoothed; higher is more anomalous."""
-    score_B: Tensor  # noqa: N815
+    score_B: Tensor
     """The map's maximum."""
 
 
-def cosine_distance(one_BCHW: Tensor, other_BCHW: Tensor) -> Tensor:  # noqa: N803
+def cosine_distance(one_BCHW: Tensor, other_BCHW: Tensor) -> Tensor:
     """1 − cos over the channels, (B, H, W) in float32, from 0 (same direction) to 2: equation 1.
 
     >>> cosine_distance(torch.tensor([[[[1.0]], [[0.0]]]]), torch.tensor([[[[0.0]], [[2.0]]]]))
@@ -98,10 +98,11 @@ def rectified(net: nn.Module) -> bool:
 class Cfrg(nn.Module):
     """The networks together. `normalised` images go in; the teacher is frozen and always in eval mode.
 
-    `settings` leaves parts out (Table 6): a part that is not used is not built.
+    `settings` leaves parts out (Table 6): a part that is not used is not built. `student` is its backbone where that has weights
+    already; without, it starts from random ones.
     """
 
-    def __init__(self, settings: Model, teacher: nn.Module, *, student_pretrained: bool = False) -> None:
+    def __init__(self, settings: Model, teacher: nn.Module, student: nn.Module | None = None) -> None:
         super().__init__()
         wide = channels(teacher)
         ends = rectified(teacher)
@@ -110,8 +111,8 @@ class Cfrg(nn.Module):
         self.teacher = teacher.requires_grad_(False)
         self.student = self.adapters = self.segmentation = self.fusion = self.recovery = None
         if settings.segmentation:
-            student = settings.student if settings.heterogeneous else settings.teacher
-            self.student = backbone(student, pretrained=student_pretrained)
+            name = settings.student if settings.heterogeneous else settings.teacher
+            self.student = student or backbone(name)
             self.adapters = nn.ModuleList(map(adapter, channels(self.student), wide, [ends] * len(wide)))
             self.segmentation = Segmentation(wide)
         if settings.recovery:
@@ -129,16 +130,16 @@ class Cfrg(nn.Module):
         self.teacher.eval()
         return self
 
-    def normalise(self, images_B3HW: Tensor) -> Tensor:  # noqa: N803
+    def normalise(self, images_B3HW: Tensor) -> Tensor:
         """Images of 0 to 1 as the teacher's weights want them."""
         return (images_B3HW - self.mean_13) / self.std_13
 
-    def observe(self, normalised_B3HW: Tensor) -> Levels:  # noqa: N803
+    def observe(self, normalised_B3HW: Tensor) -> Levels:
         """The teacher's features; no gradient leads through them."""
         with torch.no_grad():
             return tuple(self.teacher(normalised_B3HW))
 
-    def forward(self, normalised_B3HW: Tensor, teacher: Levels | None = None) -> Features:  # noqa: N803
+    def forward(self, normalised_B3HW: Tensor, teacher: Levels | None = None) -> Features:
         """`teacher` are the teacher's features of the same images where they are known already."""
         teacher = self.observe(normalised_B3HW) if teacher is None else teacher
         recovered: Levels = ()
@@ -164,16 +165,16 @@ class Detector(nn.Module):
         self.align_corners = scoring.align_corners
         self.smooth = Gaussian(scoring.sigma)
 
-    def forward(self, images_B3HW: Tensor) -> Prediction:  # noqa: N803
+    def forward(self, images_B3HW: Tensor) -> Prediction:
         features = self.network(self.network.normalise(images_B3HW))
         size = images_B3HW.shape[-2:]
-        map_B1HW = images_B3HW.new_zeros(len(images_B3HW), 1, *size, dtype=torch.float32)  # noqa: N806
+        map_B1HW = images_B3HW.new_zeros(images_B3HW.shape[0], 1, *size, dtype=torch.float32)
         for level, recovered in zip(features.teacher, features.recovered, strict=False):
             distance = cosine_distance(level, recovered)[:, None]
-            map_B1HW = map_B1HW + F.interpolate(distance, size, mode="bilinear", align_corners=self.align_corners)  # noqa: N806
+            map_B1HW = map_B1HW + F.interpolate(distance, size, mode="bilinear", align_corners=self.align_corners)
         if features.logits_B1HW is not None:
-            map_B1HW = map_B1HW + features.logits_B1HW.float().sigmoid()  # noqa: N806
-        map_BHW = self.smooth(map_B1HW)[:, 0]  # noqa: N806
+            map_B1HW = map_B1HW + features.logits_B1HW.float().sigmoid()
+        map_BHW = self.smooth(map_B1HW)[:, 0]
         return Prediction(map_BHW, map_BHW.flatten(1).amax(1))
 
 
@@ -188,7 +189,7 @@ class Gaussian(nn.Module):
         self.kernel_K: Tensor
         self.register_buffer("kernel_K", (weights / weights.sum()).float(), persistent=False)
 
-    def forward(self, map_B1HW: Tensor) -> Tensor:  # noqa: N803
+    def forward(self, map_B1HW: Tensor) -> Tensor:
         if self.radius == 0:
             return map_B1HW
         # Reflection can reach no further than the image's other side.
@@ -243,8 +244,8 @@ class Bottleneck(nn.Module):
         self.shortcut = nn.Identity() if same else nn.Sequential(around, nn.BatchNorm2d(outside))
         self.ends = ends
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:  # noqa: N803
-        sum_BCHW = self.body(x_BCHW) + self.shortcut(x_BCHW)  # noqa: N806
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        sum_BCHW = self.body(x_BCHW) + self.shortcut(x_BCHW)
         return F.relu(sum_BCHW, inplace=True) if self.ends else sum_BCHW
 
 
@@ -278,11 +279,11 @@ class Recovery(nn.Module):
             [_stage(2 * three, three, 3, ends), _stage(three, two, 4, ends), _stage(two, one, 6, ends)],  # widths 512, 256, 128
         )
 
-    def forward(self, fused_BCHW: Tensor) -> Levels:  # noqa: N803
+    def forward(self, fused_BCHW: Tensor) -> Levels:
         """The teacher's shapes, in its order."""
         levels: list[Tensor] = []
         for stage in self.stages:
-            fused_BCHW = stage(fused_BCHW)  # noqa: N806
+            fused_BCHW = stage(fused_BCHW)
             levels.insert(0, fused_BCHW)
         return tuple(levels)
 
@@ -306,9 +307,9 @@ class Segmentation(nn.Module):
 
     def forward(self, levels: list[Tensor]) -> Tensor:
         """(B, 1, H, W)."""
-        one, two, x_BCHW = levels  # noqa: N806
+        one, two, x_BCHW = levels
         for up, skip in zip(self.ups, (two, one, None, None), strict=True):
-            x_BCHW = up(x_BCHW, skip)  # noqa: N806
+            x_BCHW = up(x_BCHW, skip)
         return self.last(x_BCHW)  # type: ignore[no-any-return]
 
 
@@ -323,6 +324,6 @@ class Up(nn.Module):
         self.up = nn.ConvTranspose2d(inside, outside, 4, 2, 1)
         self.body = nn.Sequential(convolution(outside + skip, outside), convolution(outside, outside))
 
-    def forward(self, x_BCHW: Tensor, skip_BCHW: Tensor | None) -> Tensor:  # noqa: N803
-        x_BCHW = self.up(x_BCHW)  # noqa: N806
+    def forward(self, x_BCHW: Tensor, skip_BCHW: Tensor | None) -> Tensor:
+        x_BCHW = self.up(x_BCHW)
         return self.body(x_BCHW if skip_BCHW is None else torch.cat([x_BCHW, skip_BCHW], 1))  # type: ignore[no-any-return]

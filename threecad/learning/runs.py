@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from threecad import __version__
 from threecad.errors import ConfigError, LayoutError, ReadError, ThreecadError
@@ -104,7 +104,7 @@ class Run:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
         if not (self.root / RUN).is_file():
-            begun = any(self.root.glob(f"*/{STATE}"))
+            begun = (self.root / RECIPE).is_file()
             raise LayoutError(
                 f"{self.root}: a training that is not finished; run the same threecad train-cfrg with --resume"
                 if begun
@@ -160,14 +160,14 @@ def trained_state(network: Cfrg) -> dict[str, Tensor]:
 
 def write_model(folder: Path, network: Cfrg) -> None:
     with writing(folder / MODEL) as path:
-        save_file(trained_state(network), path)
+        path.write_bytes(save(trained_state(network)))  # save_file's files are for nobody else to read
 
 
 def write_teacher(root: Path, teacher: torch.nn.Module) -> str:
     """Writes the teacher, and gives its digest."""
     state = {key: value.detach().cpu().contiguous() for key, value in teacher.state_dict().items()}
     with writing(root / TEACHER) as path:
-        save_file(state, path)
+        path.write_bytes(save(state))
     return weights.digest(state)
 
 
@@ -177,8 +177,10 @@ def write_json(path: Path, value: BaseModel) -> None:
 
 
 def write_recipe(root: Path, recipe: Recipe) -> None:
+    """All settings but where the teacher's weights lay: the run has them itself."""
+    model = recipe.model.model_copy(update={"teacher_weights": None})
     with writing(root / RECIPE) as beside:
-        beside.write_text(config.dump(recipe), "utf-8")
+        beside.write_text(config.dump(recipe.model_copy(update={"model": model})), "utf-8")
 
 
 @contextmanager

@@ -36,7 +36,7 @@ def teacher(name: str, file: Path | None = None, note: Callable[[str], None] | N
     be read.
     """
     if file is None:
-        return _fetched(name)
+        return fetched(name)
     state = read(file)
     net = backbone(name)
     named, how = _matched(name, net, state)
@@ -88,7 +88,8 @@ def digest(state: State) -> str:
     return summed.hexdigest()
 
 
-def _fetched(name: str) -> nn.Module:
+def fetched(name: str) -> nn.Module:
+    """The backbone with the weights that timm's hub has for it. ConfigError where the hub is out of reach or has none."""
     try:
         with _quiet():
             return backbone(name, pretrained=True)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import tomli_w
 from pydantic import Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from threecad.errors import ConfigError
 from threecad.settings import Describing, Labels, Rasterizing, Reading, Repairing, Section, Splitting, Tiling, Writing
@@ -57,19 +58,19 @@ def load(name: str | Path) -> Pipeline:
 
 
 def load_as(model: type[S], name: str | Path) -> S:
-    """As `load`, of whatever is read from such files."""
-    path = Path(name)
+    """As `load`, of whatever is read from such files; only files of that kind ship under a name."""
+    path, kind = Path(name), model.__name__.lower()
     if path.suffix == "" and not path.is_absolute() and not path.is_file():
-        shipped = dict(_shipped())
-        if str(name) not in shipped:
-            raise ConfigError(f"no pipeline named {str(name)!r}; there are {', '.join(sorted(shipped))}, or pass a TOML file")
-        return parse_as(model, shipped[str(name)], f"{name}.toml")
+        shipped = dict(_shipped(model))
+        if path.as_posix() not in shipped:
+            raise ConfigError(f"no {kind} named {str(name)!r}; there are {', '.join(sorted(shipped))}, or pass a TOML file")
+        return parse_as(model, shipped[path.as_posix()], f"{name}.toml")
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); expected a pipeline file in TOML") from None
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); expected a {kind} file in TOML") from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{path}: is not UTF-8 text; expected a pipeline file in TOML") from None
+        raise ConfigError(f"{path}: is not UTF-8 text; expected a {kind} file in TOML") from None
     return parse_as(model, text, str(path))
 
 
@@ -127,24 +128,39 @@ def table(labels: Labels, category: str) -> dict[str, str] | None:
     return {**labels.aliases, **labels.categories.get(category, {})} or None
 
 
-def template() -> str:
-    """A commented pipeline file that holds every setting at its default, for `threecad init`."""
-    lines = ["# A pipeline of threecad. Every line shows the default; delete what you do not change.", ""]
-    for section, field in Pipeline.model_fields.items():
-        model = field.annotation
-        assert isinstance(model, type)
-        assert issubclass(model, Section)
-        lines += [f"# {field.description}", f"[{section}]"]
-        for key, setting in model.model_fields.items():
-            lines += [f"# {line}" for line in (setting.description or "").split("\n")]
-            value = setting.get_default(call_default_factory=True)
-            if isinstance(value, dict):
-                lines += [f"# [{section}.{key}{'.CATEGORY' if key == 'categories' else ''}]", '# "spelling" = "type"', ""]
-            elif value is None:
-                lines += [f"# {key} =", ""]
-            else:
-                lines += [f"{key} = {json.dumps(value)}", ""]  # JSON's numbers, strings, booleans and arrays are TOML's too
+def template(model: type[Section] = Pipeline) -> str:
+    """A commented file that holds every setting at its default, for `threecad init`.
+
+    >>> parse(template()) == Pipeline()
+    True
+    """
+    kind = model.__name__.lower()
+    lines = [f"# A {kind} of threecad. Every line shows the default; delete what you do not change.", ""]
+    sections = {name: field.annotation for name, field in model.model_fields.items() if _is_section(field.annotation)}
+    for name, setting in model.model_fields.items():
+        if name not in sections:  # before the first section, or TOML takes them for settings of one
+            lines += _explained(name, setting, "")
+    for section, settings in sections.items():
+        assert settings is not None
+        lines += [f"# {model.model_fields[section].description}", f"[{section}]"]
+        for key, setting in settings.model_fields.items():
+            lines += _explained(key, setting, f"{section}.")
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _is_section(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
+
+
+def _explained(key: str, setting: FieldInfo, where: str) -> list[str]:
+    """The lines of one setting: what it is for, and its default."""
+    lines = [f"# {line}" for line in (setting.description or "").split("\n")]
+    value = setting.get_default(call_default_factory=True)
+    if isinstance(value, dict):
+        return [*lines, f"# [{where}{key}{'.CATEGORY' if key == 'categories' else ''}]", '# "spelling" = "type"', ""]
+    if value is None:
+        return [*lines, f"# {key} =", ""]
+    return [*lines, f"{key} = {json.dumps(value)}", ""]  # JSON's numbers, strings, booleans and arrays are TOML's too
 
 
 def _validate(model: type[S], tree: dict[str, Any], name: str) -> S:
@@ -173,11 +189,16 @@ def _keys(model: Any, path: tuple[int | str, ...]) -> list[str]:
     return list(model.model_fields)
 
 
-def _shipped() -> Iterator[tuple[str, str]]:
-    """Name and text of each pipeline that ships with threecad: in the wheel, or at the top of a checkout."""
+def _shipped(model: type[Section]) -> Iterator[tuple[str, str]]:
+    """Name and text of each file of that kind that ships with threecad: in the wheel, or at the top of a checkout.
+
+    No two kinds have a section in common, so that the sections tell which kind a file is of.
+    """
     packaged = importlib.resources.files("threecad") / "_data" / "pipelines"
     folder = packaged if packaged.is_dir() else Path(__file__).parents[2] / "pipelines"
-    yield from _within(folder, "")
+    for name, text in _within(folder, ""):
+        if tomllib.loads(text).keys() <= model.model_fields.keys():
+            yield name, text
 
 
 def _within(folder: Traversable, prefix: str) -> Iterator[tuple[str, str]]:

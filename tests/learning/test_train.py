@@ -1,0 +1,312 @@
+"""Training: what comes out is a run that works, whatever happens on the way."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from toys import TEACHER, scratched, surface, write
+
+from threecad.errors import ConfigError, LayoutError, ReadError, ThreecadError
+from threecad.learning import loop, weights
+from threecad.learning.config import Recipe, override
+from threecad.learning.runs import Run
+from threecad.learning.train import DONE, folders, train
+from threecad.metrics import Meter
+
+Drawn = Callable[..., Path]
+
+
+@pytest.fixture
+def recipe(teacher_file: Path) -> Recipe:
+    changes = {
+        "data.size": 64,
+        "data.validation": 0.34,
+        "model.teacher": TEACHER,
+        "model.teacher_weights": str(teacher_file),
+        "model.student": TEACHER,
+        "train.epochs": 2,
+        "train.batch_size": 4,
+        "train.checkpoint_minutes": 0.0,
+    }
+    return override(Recipe(), changes)
+
+
+def bytes_of(run: Path, model: str = "metal") -> bytes:
+    return (run / model / "model.safetensors").read_bytes()
+
+
+def test_a_run_holds_the_recipe_the_model_its_threshold_and_a_row_an_epoch(drawn: Drawn, recipe: Recipe, tmp_path: Path) -> None:
+    seen: list[loop.Progress] = []
+    done = train(drawn(), tmp_path / "run", recipe, progress=seen.append)
+    assert done.recipe.train == recipe.train
+    assert done.recipe.model.teacher_weights is None
+    assert str(tmp_path) not in "".join(
+        path.read_text("utf-8") for path in (tmp_path / "run").glob("*.*") if path.suffix != ".safetensors"
+    )
+    assert [model.name for model in done.contents.models] == ["metal"]
+    assert done.contents.models[0].images == 4
+    limit = done.threshold(done.model())
+    assert (limit.images, limit.source) == (2, "validation")
+    rows = list(csv.DictReader((tmp_path / "run" / "metal" / "log.csv").read_text("utf-8").splitlines()))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert all(float(row[part]) > 0 for row in rows for part in loop.PARTS)
+    assert not list((tmp_path / "run").rglob("state.pt"))
+    assert not list((tmp_path / "run").rglob(DONE))
+    assert (seen[-1].epoch, seen[-1].done, seen[-1].total) == (2, 4, 4)
+
+
+def test_four_images_are_learnt_in_seconds_and_a_painted_scratch_is_found(drawn: Drawn, recipe: Recipe, tmp_path: Path) -> None:
+    root = drawn(train=4, good=2, scratches=2)
+    changes = {"data.validation": 0.0, "train.epochs": 60, "train.learning_rate": 2e-3, "score.sigma": 1.0}
+    done = train(root, tmp_path / "run", override(recipe, changes))
+    detector = done.detector(done.model())
+    meter = Meter()
+    for index in range(4):
+        pixels, mask = scratched(surface(index, 64), index)
+        with torch.inference_mode():
+            said = detector(torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255)
+        meter.update(said.map_BHW, mask[None])
+    found = meter.compute().pixel_auroc
+    assert found is not None
+    assert float(found) > 0.9
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(drawn: Drawn, recipe: Recipe, tmp_path: Path) -> None:
+    root = drawn()
+    for name in ("one", "other"):
+        train(root, tmp_path / name, recipe)
+    train(root, tmp_path / "third", override(recipe, {"train.seed": 1}))
+    assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "other")
+    assert bytes_of(tmp_path / "one") != bytes_of(tmp_path / "third")
+
+
+def test_training_leaves_the_random_state_of_others_alone(drawn: Drawn, recipe: Recipe, tmp_path: Path) -> None:
+    before = torch.random.get_rng_state()
+    train(drawn(), tmp_path / "run", override(recipe, {"train.epochs": 1}))
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_a_training_that_was_killed_goes_on_to_the_same_bytes(drawn: Drawn, recipe: Recipe, tmp_path: Path) -> None:
+    from threecad.pipeline import config
+
+    root = drawn()
+    longer = override(recipe, {"train.epochs": 12})
+    file = tmp_path / "recipe.toml"
+    file.write_text(config.dump(longer), "utf-8")
+    train(root, tmp_path / "whole", longer)
+    command = [sys.executable, "-m", "threecad", "train-cfrg", str(root), "--pipeline", str(file), "--run", str(tmp_path / "cut")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen([*command, "--devices", "cpu"], env=environment, stderr=subprocess.PIPE, text=True) as process:
+        state = tmp_path / "cut" / "metal" / "state.pt"
+        for _ in range(1200):
+            if state.exists() or process.poll() is not None:
+                break
+            time.sleep(0.1)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert state.is_file()
+    assert not (tmp_path / "cut" / "run.json").exists()
+    with pytest.raises(LayoutError, match="--resume"):
+        Run(tmp_path / "cut")
+    with pytest.raises(ConfigError, match="cut off; go on with --resume"):
+        train(root, tmp_path / "cut", longer)
+    train(root, tmp_path / "cut", longer, resume=True)
+    assert bytes_of(tmp_path / "cut") == bytes_of(tmp_path / "whole")
+    assert (tmp_path / "cut" / "metal" / "threshold.json").read_bytes() == (
+        tmp_path / "whole" / "metal" / "threshold.json"
+    ).read_bytes()
+
+
+class _Cut(Exception):
+    """Stands for a kill between two epochs."""
+
+
+def cut_after(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
+    write_state = loop.checkpoints.write
+
+    def write_and_fall(folder: Path, state: Any, mark: Any) -> None:
+        write_state(folder, state, mark)
+        if state.epoch == epochs:
+            raise _Cut
+
+    monkeypatch.setattr(loop.checkpoints, "write", write_and_fall)
+
+
+def test_the_best_epoch_is_kept_across_an_interruption(
+    drawn: Drawn, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = drawn(train=9)
+    best = override(recipe, {"train.keep": "best", "train.epochs": 5})
+    train(root, tmp_path / "whole", best)
+    with monkeypatch.context() as patch:
+        cut_after(patch, 2)
+        with pytest.raises(_Cut):
+            train(root, tmp_path / "cut", best)
+    train(root, tmp_path / "cut", best, resume=True)
+    assert bytes_of(tmp_path / "cut") == bytes_of(tmp_path / "whole")
+    rows = list(csv.DictReader((tmp_path / "cut" / "metal" / "log.csv").read_text("utf-8").splitlines()))
+    assert all(0 <= float(row["validation_ap"]) <= 1 for row in rows)
+
+
+def test_going_on_with_other_settings_is_refused_by_name(
+    drawn: Drawn, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = drawn()
+    with monkeypatch.context() as patch:
+        cut_after(patch, 1)
+        with pytest.raises(_Cut):
+            train(root, tmp_path / "run", recipe)
+    with pytest.raises(ConfigError, match=r"begun with train\.batch_size = 4, found 3"):
+        train(root, tmp_path / "run", override(recipe, {"train.batch_size": 3}), resume=True)
+    write(root / "metal" / "train" / "good" / "new.png", surface(99))
+    with pytest.raises(ConfigError, match="begun with images"):
+        train(root, tmp_path / "run", recipe, resume=True)
+
+
+def test_a_damaged_state_is_a_sentence(drawn: Drawn, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = drawn()
+    with monkeypatch.context() as patch:
+        cut_after(patch, 1)
+        with pytest.raises(_Cut):
+            train(root, tmp_path / "run", recipe)
+    state = tmp_path / "run" / "metal" / "state.pt"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(ReadError, match="is damaged"):
+        train(root, tmp_path / "run", recipe, resume=True)
+
+
+def test_what_is_in_the_way_is_named_and_never_deleted(drawn: Drawn, recipe: Recipe, tmp_path: Path) -> None:
+    root = drawn()
+    quick = override(recipe, {"train.epochs": 1})
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    for overwrite in (False, True):
+        with pytest.raises(ConfigError, match=r"not of a run, such as thesis\.txt"):
+            train(root, tmp_path / "mine", quick, overwrite=overwrite)
+    train(root, tmp_path / "run", quick)
+    (tmp_path / "run" / "notes").mkdir()
+    (tmp_path / "run" / "notes" / "a.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="finished run"):
+        train(root, tmp_path / "run", quick)
+    train(root, tmp_path / "run", override(quick, {"train.seed": 3}), overwrite=True)
+    assert (tmp_path / "run" / "notes" / "a.txt").read_text() == "mine"
+    assert Run(tmp_path / "run").recipe.train.seed == 3
+
+
+def test_one_image_is_enough_to_train(drawn: Drawn, recipe: Recipe, tmp_path: Path) -> None:
+    told: list[str] = []
+    done = train(drawn(train=1), tmp_path / "run", recipe, note=told.append)
+    assert done.threshold(done.model()).source == "training"
+    assert "metal: a single image trains." in told
+
+
+def test_without_a_good_image_there_is_nothing_to_train(drawn: Drawn, recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(LayoutError, match="good"):
+        train(drawn(train=0), tmp_path / "run", recipe)
+    assert not (tmp_path / "run").exists()
+
+
+def test_textures_that_are_missing_are_named(drawn: Drawn, recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="dtd"):
+        train(drawn(), tmp_path / "run", recipe, textures=tmp_path / "dtd")
+
+
+def test_a_loss_that_is_no_number_is_a_sentence(
+    drawn: Drawn, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = loop.paint
+
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        painted = real(*args, **kwargs)
+        return type(painted)(painted.images_B3HW * float("nan"), painted.masks_B1HW)
+
+    monkeypatch.setattr(loop, "paint", broken)
+    with pytest.raises(ThreecadError, match=r"metal: the \w+ loss is nan in epoch 1.*learning_rate"):
+        train(drawn(), tmp_path / "run", recipe)
+
+
+def test_too_little_memory_is_a_sentence(drawn: Drawn, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: Any, **kwargs: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(loop, "paint", full)
+    with pytest.raises(ThreecadError, match=r"too small for train\.batch_size \(--batch-size\) = 4; try 2"):
+        train(drawn(), tmp_path / "run", recipe)
+
+
+def test_no_weights_are_a_sentence_and_never_random_ones(
+    drawn: Drawn, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(name: str, *, pretrained: bool = False) -> Any:
+        assert pretrained
+        raise FileNotFoundError("An error happened while trying to locate the file on the Hub")
+
+    monkeypatch.setattr(weights, "backbone", unreachable)
+    tree = recipe.model_dump()
+    tree["model"]["teacher_weights"] = None
+    with pytest.raises(ConfigError, match=r"no ImageNet weights for test_resnet: the hub is out of reach.*--teacher-weights"):
+        train(drawn(), tmp_path / "run", Recipe.model_validate(tree))
+
+
+@pytest.mark.parametrize("part", ["recovery", "segmentation", "hint", "heterogeneous"])
+def test_each_ablation_trains_and_detects(part: str, drawn: Drawn, recipe: Recipe, tmp_path: Path) -> None:
+    done = train(drawn(scratches=1, good=1), tmp_path / "run", override(recipe, {f"model.{part}": False, "train.epochs": 1}))
+    detector = done.detector(done.model())
+    with torch.inference_mode():
+        said = detector(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    assert said.map_BHW.shape == (1, 64, 64)
+    assert bool(torch.isfinite(said.map_BHW).all())
+
+
+def test_the_teacher_is_never_trained_and_stands_in_no_checkpoint(drawn: Drawn, recipe: Recipe, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    train(drawn(), tmp_path / "run", recipe)
+    kept = load_file(tmp_path / "run" / "teacher.safetensors")
+    theirs = load_file(Path(str(recipe.model.teacher_weights)))
+    assert all(torch.equal(value, theirs[key]) for key, value in kept.items())
+    assert not any(key.startswith("teacher") for key in load_file(tmp_path / "run" / "metal" / "model.safetensors"))
+
+
+def test_one_joint_model_stands_for_all_categories(drawn: Drawn, recipe: Recipe, tmp_path: Path) -> None:
+    done = train(drawn("glass", "metal"), tmp_path / "run", override(recipe, {"data.joint": True, "train.epochs": 1}))
+    assert [model.categories for model in done.contents.models] == [("glass", "metal")]
+    assert done.model("glass") == done.model("metal")
+
+
+def test_categories_trained_side_by_side_are_those_trained_in_turn(drawn: Drawn, recipe: Recipe, tmp_path: Path) -> None:
+    root = drawn("glass", "metal", train=4)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        train(root, tmp_path / "turn", recipe)
+    finally:
+        torch.set_num_threads(threads)
+    seen: list[loop.Progress] = []
+    train(root, tmp_path / "side", recipe, device="cpu:2", progress=seen.append)
+    assert {step.model for step in seen} == {"glass", "metal"}
+    for model in ("glass", "metal"):
+        one, other = (np.frombuffer(bytes_of(tmp_path / run, model), np.uint8) for run in ("turn", "side"))
+        assert np.array_equal(one, other)
+
+
+def test_one_model_trains_on_two_devices_together(drawn: Drawn, recipe: Recipe, tmp_path: Path) -> None:
+    done = train(drawn(train=6), tmp_path / "run", override(recipe, {"train.batch_size": 2}), device="cpu:2")
+    assert done.detector(done.model()) is not None
+
+
+def test_folders_are_plain_and_never_the_same() -> None:
+    names = folders(["../up", "a b", "a-b", "con", "\u73bb\u7483", "x" * 300])
+    assert len(set(names)) == len(names)
+    assert all(name.replace("-", "a").isalnum() and len(name) < 50 for name in names)

@@ -1,0 +1,84 @@
+"""Where a training that was cut off goes on from."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from threecad.errors import ConfigError, ReadError
+from threecad.learning.runs import STATE, writing
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from threecad.learning.config import Recipe
+    from threecad.learning.plan import Plan
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """After an epoch: everything that the next one depends on besides settings, seed and images."""
+
+    epoch: int
+    """Epochs done."""
+    network: Mapping[str, Tensor]
+    optimizer: Mapping[str, Any]
+    log: list[dict[str, float]]
+    """A row an epoch."""
+    seconds: float
+    best: float | None
+    """Pixel AP of the best epoch so far, where the best is kept; its networks are in the model's file."""
+
+
+def fingerprint(recipe: Recipe, plan: Plan, textures: str, teacher: str) -> dict[str, str]:
+    """What must be the same for a training to go on: settings that change what comes out, images, textures, the teacher."""
+    settings = recipe.model_dump(mode="json")
+    for free in ("compile", "checkpoint_minutes"):
+        settings["train"].pop(free)
+    ids = "\n".join(f"{name} {row.id}" for name, part in (("t", plan.train), ("v", plan.validation)) for row in part.rows)
+    told = {
+        f"{section}.{key}": str(value)
+        for section, keys in settings.items()
+        if isinstance(keys, dict)
+        for key, value in keys.items()
+    }
+    told.pop("model.teacher_weights")  # the digest tells whether they are others
+    return {**told, "images": hashlib.sha256(ids.encode()).hexdigest(), "textures": textures, "teacher": teacher}
+
+
+def write(folder: Path, state: State, mark: Mapping[str, str]) -> None:
+    with writing(folder / STATE) as path:
+        parts = {name: getattr(state, name) for name in State.__slots__}
+        torch.save({"format": FORMAT, "mark": dict(mark), **parts}, path)
+
+
+def read(folder: Path, mark: Mapping[str, str]) -> State | None:
+    """The state in a model's folder, None where there is none. ConfigError where it is that of another training; ReadError where
+    it is damaged."""
+    path = folder / STATE
+    if not path.is_file():
+        return None
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        theirs = dict(found["mark"])
+        state = State(**{name: found[name] for name in State.__slots__})
+        version = int(found["format"])
+    except (OSError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError):
+        raise ReadError(
+            f"{path}: is damaged, or no state of a training; delete it, and its model is trained from the start"
+        ) from None
+    if version > FORMAT:
+        raise ReadError(f"{path}: found format {version}, this version of threecad reads up to {FORMAT}")
+    other = next((key for key in sorted({*mark, *theirs}) if mark.get(key) != theirs.get(key)), None)
+    if other is not None:
+        was, now = theirs.get(other), mark.get(other)
+        raise ConfigError(f"{path}: was begun with {other} = {was}, found {now}; expected the same to go on with, or --overwrite")
+    return state

@@ -1,0 +1,103 @@
+"""`evaluate`: how good a run is, measured on the test images of a data set.
+
+choosing.py    which images test                     results.py   what comes out, as values
+looking.py     the pass over them                    tables.py    as text: terminal, CSV, LaTeX
+measuring.py   figures of a category                 curves.py, gallery.py   as pictures
+cases.py       images to look at                     writing.py   the folder of results
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from threecad.errors import ConfigError
+from threecad.learning.devices import devices
+from threecad.learning.evaluate.cases import pick
+from threecad.learning.evaluate.choosing import tests
+from threecad.learning.evaluate.looking import Terms, look, map_names
+from threecad.learning.evaluate.measuring import measure
+from threecad.learning.evaluate.results import CategoryResult, Evaluation, Judged, as_json
+from threecad.learning.evaluate.writing import write
+from threecad.learning.runs import Run
+from threecad.pipeline.convert import Progress, cores
+
+if TYPE_CHECKING:
+    from threecad.formats.layouts import Request
+
+__all__ = ["CategoryResult", "Evaluation", "as_json", "evaluate", "write"]
+
+
+def evaluate(
+    run: Run | str | Path,
+    dataset: str | Path,
+    request: Request | None = None,
+    *,
+    categories: Sequence[str] = (),
+    device: str = "auto",
+    batch_size: int | None = None,
+    native: bool | None = None,
+    pro_limit: float | None = None,
+    upstream: bool = False,
+    maps: str | Path | None = None,
+    cases: bool = True,
+    workers: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    note: Callable[[str], None] | None = None,
+) -> Evaluation:
+    """Measure the models of `run` on the test images of `dataset`, category by category; nothing is written but `maps`.
+
+    Figures are those of the paper's Tables 3 and 4, "Evaluation Metrics". An image's score is the highest of its squares' maps.
+    `native` (by default `score.native`) compares each map, enlarged, with the mask as it is; else the mask shrinks to the
+    model's squares, so that no defect vanishes. `pro_limit` is by default `score.pro_limit`; `upstream` adds the authors'
+    variant of P-PRO, not comparable. `device` is cpu, cuda, cuda:N, mps or auto; of several the first is used. `maps` is a folder
+    that gets each image's score map as a 16-bit PNG. `cases` are images to look at, three a category. `note` is told what was
+    decided that nobody asked for.
+
+    ConfigError where run and data set have no category in common, LayoutError where nothing tests, ReadError for a damaged file.
+    """
+    run = run if isinstance(run, Run) else Run(run)
+    root, recipe = Path(dataset), run.recipe
+    notes: list[str] = []
+
+    def told(text: str) -> None:
+        notes.append(text)
+        if note is not None:
+            note(text)
+
+    place = devices(device).torch()
+    native = recipe.score.native if native is None else native
+    limit = recipe.score.pro_limit if pro_limit is None else pro_limit
+    if not 0 < limit <= 1:
+        raise ConfigError(f"found a limit of P-PRO of {limit}; expected a false-positive rate above 0, at most 1")
+    chosen = tests(run, root, categories, request, told)
+    total, before = sum(map(len, chosen.values())), 0
+    names = map_names([row for data in chosen.values() for row in data.rows]) if maps is not None else {}
+    found: list[CategoryResult] = []
+    images: list[Judged] = []
+    for category, data in chosen.items():
+        model = run.model(category)
+        threshold = run.threshold(model)
+        detector = run.detector(model, place)
+        terms = Terms(recipe, threshold, native, upstream, None if maps is None else Path(maps), names)
+        tell = None if progress is None else _shifted(progress, before, total)
+        judged, meter = look(detector, place, data, terms, batch_size=batch_size, workers=workers or cores(), tell=tell)
+        pictures = pick(detector, place, data, judged, recipe) if cases else ()
+        found.append(measure(category, model.name, judged, meter, threshold, pro_limit=limit, cases=pictures))
+        images += judged
+        before += len(data)
+    return Evaluation(
+        run=run.root.resolve().name,
+        dataset=root.resolve().name or "dataset",
+        resolution="native" if native else "model",
+        side=recipe.data.size,
+        pro_limit=limit,
+        categories=tuple(found),
+        images=tuple(images),
+        notes=tuple(notes),
+    )
+
+
+def _shifted(progress: Callable[[Progress], None], before: int, total: int) -> Callable[[Progress], None]:
+    return lambda step: progress(Progress(before + step.done, total, step.megapixels, step.source))

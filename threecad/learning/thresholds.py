@@ -1,0 +1,65 @@
+"""From where on an image is defective: the scores of good images that the model has not trained on decide."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+
+from threecad.learning.batches import Batches
+from threecad.learning.runs import Threshold
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from threecad.formats.dataset import Dataset
+    from threecad.learning.cache import Squares
+    from threecad.learning.model import Detector
+
+
+def scores(detector: Detector, squares: Squares, batch_size: int, device: torch.device) -> NDArray[np.float32]:
+    """The score of each square, in their order; the detector is on the device, in eval mode."""
+    count = len(squares.pixels)
+    order = np.array_split(np.arange(count), max(1, -(-count // batch_size)))
+    found: list[NDArray[np.float32]] = []
+    with torch.inference_mode():
+        for images, _ in Batches(squares, device).run(order):
+            pixels = images.permute(0, 3, 1, 2).float() / 255
+            found.append(detector(pixels).score_B.float().cpu().numpy())
+    return np.concatenate(found)
+
+
+def threshold(
+    found: NDArray[np.float32], squares: Squares, data: Dataset, rate: float, source: Literal["validation", "training"]
+) -> Threshold:
+    """The thresholds for images and for photographs; each counts with its greatest score."""
+    images: defaultdict[str, float] = defaultdict(lambda: -math.inf)
+    photographs: defaultdict[str, float] = defaultdict(lambda: -math.inf)
+    for score, row in zip(found.tolist(), squares.rows.tolist(), strict=True):
+        entry = data.rows[row]
+        for kept, key in ((images, entry.id), (photographs, f"{entry.category}/{entry.entry.source}")):
+            kept[key] = max(kept[key], score)
+    return Threshold(
+        image=quantile(list(images.values()), rate),
+        photograph=quantile(list(photographs.values()), rate),
+        false_positive_rate=rate,
+        images=len(images),
+        photographs=len(photographs),
+        source=source,
+    )
+
+
+def quantile(good: Sequence[float], rate: float) -> float:
+    """The least threshold that a new good image reaches with a chance of at most `rate`, told by n good ones: just above the one
+    of rank ⌈(n + 1) · (1 − rate)⌉ (split conformal prediction). Too few for the rate: just above the greatest.
+
+    >>> round(quantile([0.1, 0.2, 0.3, 0.4], 0.5), 6), round(quantile([0.1, 0.2], 0.01), 6)
+    (0.3, 0.2)
+    """
+    ordered = np.sort(np.asarray(good, np.float32))
+    rank = min(len(ordered), math.ceil((len(ordered) + 1) * (1 - rate)))
+    return float(np.nextafter(ordered[rank - 1], np.float32(np.inf)))

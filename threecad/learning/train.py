@@ -1,0 +1,329 @@
+"""`train`: from a data set to a run, one model after the other, or several at once on several devices."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from queue import Empty
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from threecad.errors import ConfigError
+from threecad.formats.dataset import is_written, read_manifest
+from threecad.learning import cache, checkpoints, loop, plan, runs, textures, thresholds, weights
+from threecad.learning.batches import seed_of
+from threecad.learning.config import Recipe
+from threecad.learning.devices import Devices, devices, fabric, precision
+from threecad.learning.loop import Job, Progress
+from threecad.learning.model import Cfrg, Detector, backbone
+from threecad.learning.runs import Contents, Cut, Run, Trained
+from threecad.pipeline.convert import cores
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from threecad.formats.dataset import Dataset
+    from threecad.formats.layouts import Request
+    from threecad.learning.cache import Squares
+    from threecad.learning.plan import Plan
+    from threecad.learning.runs import Threshold
+    from threecad.learning.textures import Textures
+
+DONE = "trained.json"
+"""Of each model that is whole, until the run is."""
+
+Tell = Callable[[Progress], None]
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """The training of one plan, to be handed to whichever process does it."""
+
+    plan: Plan
+    folder: str
+    root: Path
+    recipe: Recipe
+    pictures: Path | None
+    """Folder of textures."""
+    teacher: str
+    """Its digest."""
+    resume: bool
+    board: bool
+    workers: int | None
+
+
+@torch.random.fork_rng(devices=[])  # networks are made of random numbers first, even where weights follow
+def train(
+    dataset: str | Path,
+    run: str | Path,
+    recipe: Recipe | None = None,
+    *,
+    categories: Sequence[str] = (),
+    textures: str | Path | None = None,
+    device: str = "auto",
+    resume: bool = False,
+    overwrite: bool = False,
+    tensorboard: bool = False,
+    request: Request | None = None,
+    workers: int | None = None,
+    progress: Tell | None = None,
+    note: Note | None = None,
+) -> Run:
+    """Train CFRG on the good images of `dataset`, one model a category (or one joint), into the folder `run`.
+
+    `dataset` is what `convert` wrote or any layout that `stats` reads; `textures` a folder of pictures to paint anomalies with
+    (DTD); `device` as `devices` takes it: several train several categories at once, or one model together. `resume` goes on with
+    a training that was cut off, and gives on one CPU the very bytes of one that was not. `note` is told what was decided that
+    nobody asked for.
+
+    ConfigError for settings that do not fit, LayoutError for a data set without good images, ReadError for damaged files,
+    ThreecadError where memory or the disk does not suffice, or a loss is no number.
+    """
+    recipe = recipe or Recipe()
+    root, tell = Path(run), note or (lambda text: None)
+    pictures = Path(textures) if textures is not None else None
+    chosen = devices(device)
+    precision(recipe.train.precision, chosen.kind)
+    plans, notes = plan.plan(Path(dataset), recipe.data, categories=categories, seed=recipe.data.seed, request=request)
+    for text in notes:
+        tell(text)
+    if recipe.train.keep == "best" and (lacking := [each.name for each in plans if not each.validation.rows]):
+        names = ", ".join(lacking)
+        raise ConfigError(
+            f'train.keep = "best" needs images held out (data.validation), {names} has none; expected some, or "last"'
+        )
+    _prepare(root, resume=resume, overwrite=overwrite)
+    file = Path(recipe.model.teacher_weights) if recipe.model.teacher_weights else None
+    kept = root / runs.TEACHER
+    if resume and kept.is_file():
+        digest = weights.digest(weights.read(kept))
+    else:
+        digest = runs.write_teacher(root, weights.teacher(recipe.model.teacher, file, tell))
+    runs.write_recipe(root, recipe)
+    if pictures is None:
+        tell("no textures given (--textures): anomalies are painted with made ones and with patches of the training images")
+    tasks = [
+        _Task(each, folder, root, recipe, pictures, digest, resume, tensorboard, workers)
+        for each, folder in zip(plans, folders([each.name for each in plans]), strict=True)
+    ]
+    trained = _each(tasks, chosen, progress, tell) if len(tasks) > 1 else [_train(tasks[0], chosen, progress, tell)]
+    contents = Contents(dataset=Path(dataset).resolve().name, cut=_cut(Path(dataset)), teacher=digest, models=tuple(trained))
+    runs.write_json(root / runs.RUN, contents)
+    for task in tasks:
+        for name in (runs.STATE, DONE):
+            (root / task.folder / name).unlink(missing_ok=True)
+    cache.trim(cache.home())
+    return Run(root)
+
+
+def folders(names: Sequence[str]) -> list[str]:
+    """A folder's name for each model: its own in plain letters where that is safe and its alone.
+
+    >>> folders(["Glass plate", "glass-plate", "玻璃"])
+    ['glass-plate', 'glass-plate-2', 'model']
+    """
+    given: list[str] = []
+    for name in names:
+        plain = "".join(c if c.isascii() and c.isalnum() else "-" for c in name.casefold()).strip("-")[:40] or "model"
+        number, folder = 1, plain
+        while folder in given:
+            number += 1
+            folder = f"{plain}-{number}"
+        given.append(folder)
+    return given
+
+
+def _prepare(root: Path, *, resume: bool, overwrite: bool) -> None:
+    """The run's folder, empty or as a cut-off training left it. ConfigError where something else is in the way."""
+    ours = {runs.RUN, runs.RECIPE, runs.TEACHER}
+    there = {path.name for path in root.iterdir()} if root.is_dir() else set()
+    if (root / runs.RUN).is_file() and not overwrite:
+        raise ConfigError(f"{root}: holds a finished run; choose another folder (--run), or --overwrite")
+    begun = runs.RECIPE in there
+    if there and not begun and not ours & there:
+        raise ConfigError(f"{root}: holds files that are not of a run, such as {min(there)}; expected an empty folder (--run)")
+    if there and not resume:
+        if not overwrite:
+            raise ConfigError(f"{root}: holds a training that was cut off; go on with --resume, or start anew with --overwrite")
+        for path in sorted(root.iterdir()):
+            if path.name in ours:
+                path.unlink()
+            elif path.is_dir() and not path.is_symlink() and any((path / name).exists() for name in _OURS):
+                shutil.rmtree(path)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{root}: cannot be made ({error.strerror}); expected a folder for the run") from None
+
+
+_OURS = (runs.MODEL, runs.STATE, runs.LOG, runs.THRESHOLD, DONE)
+
+
+def _each(tasks: list[_Task], chosen: Devices, progress: Tell | None, note: Note) -> list[Trained]:
+    """Several models: one after the other on one device, else a process a device, each of which takes the next model."""
+    if len(chosen.places) == 1:
+        return [_train(task, chosen, progress, note) for task in tasks]
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager:
+        places, events = manager.Queue(), manager.Queue()
+        for place in chosen.places:
+            places.put(place)
+        threads = max(1, cores() // len(chosen.places))
+        starting = (chosen.kind, places, events, threads)
+        with ProcessPoolExecutor(len(chosen.places), context, _start, starting) as pool:
+            waiting: list[Future[Trained]] = [pool.submit(_train_here, task) for task in tasks]
+            try:
+                while not (ended := wait(waiting, 0.2, FIRST_EXCEPTION)).done or ended.not_done:
+                    _hand_on(events, progress, note)
+                    if any(future.exception() for future in ended.done):
+                        break
+                _hand_on(events, progress, note)
+                return [future.result() for future in waiting]
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for process in list((pool._processes or {}).values()):
+                    process.terminate()
+                raise
+
+
+def _hand_on(events: Any, progress: Tell | None, note: Note) -> None:
+    while True:
+        try:
+            event = events.get_nowait()
+        except Empty:
+            return
+        if isinstance(event, Progress):
+            if progress is not None:
+                progress(event)
+        else:
+            note(event)
+
+
+_here: tuple[Devices, Any] | None = None
+
+
+def _start(kind: str, places: Any, events: Any, threads: int) -> None:
+    global _here
+    torch.set_num_threads(threads)
+    _here = Devices(kind, (places.get(),)), events
+
+
+def _train_here(task: _Task) -> Trained:
+    assert _here is not None
+    chosen, events = _here
+    return _train(task, chosen, events.put, events.put)
+
+
+def _train(task: _Task, chosen: Devices, progress: Tell | None, note: Note) -> Trained:
+    """One model; on all devices together where there are several."""
+    folder = task.root / task.folder
+    if task.resume and (folder / DONE).is_file():
+        return Trained.model_validate_json((folder / DONE).read_bytes())
+    recipe = task.recipe
+    run_on = fabric(chosen, recipe.train.precision, together=len(chosen.places) > 1)
+    _decode(task, progress)
+    if len(chosen.places) > 1:
+        progress = None  # it cannot follow into other processes; the log tells
+        note(f"{task.plan.name}: trains on {len(chosen.places)} devices together; {folder / runs.LOG} tells how far it is")
+    seconds = run_on.launch(partial(_fit, task=task, progress=progress, note=note if progress else None))
+    began = time.monotonic()
+    decided = _threshold(task, chosen.torch())
+    runs.write_json(folder / runs.THRESHOLD, decided)
+    told = Trained(
+        name=task.plan.name,
+        categories=task.plan.categories,
+        folder=task.folder,
+        images=len(task.plan.train.rows),
+        seconds=round(seconds + time.monotonic() - began, 1),
+    )
+    runs.write_json(folder / DONE, told)
+    return told
+
+
+def _decode(task: _Task, progress: Tell | None) -> None:
+    """Makes the squares, so that whoever trains finds them."""
+    for part in (task.plan.train, task.plan.validation):
+
+        def tell(done: int, total: int) -> None:
+            if progress is not None:
+                progress(Progress(task.plan.name, 0, task.recipe.train.epochs, done, total, (0, 0, 0), 0, 0, 0, 0))
+
+        if part.rows:
+            cache.squares(part, task.recipe.data, cache.home(), workers=task.workers, progress=tell)
+
+
+def _fit(run_on: Fabric, task: _Task, progress: Tell | None, note: Note | None) -> float:
+    """In each process that trains the model: what it needs is opened there, for squares are far too many to be sent."""
+    squares = _squares(task, task.plan.train)
+    held = _squares(task, task.plan.validation) if task.plan.validation.rows else None
+    painted = _textures(task, squares, note)
+    mark = checkpoints.fingerprint(task.recipe, task.plan, painted.digest(), task.teacher)
+    job = Job(task.plan.name, task.recipe, squares, held, painted, mark, task.root / task.folder)
+    board = _board(job.folder) if task.board and run_on.is_global_zero else None
+    return loop.fit(run_on, _network(task, student=True), job, resume=task.resume, tell=progress, note=note, board=board)
+
+
+def _threshold(task: _Task, device: torch.device) -> Threshold:
+    """Of the model in the task's folder; by the images held out, or where there are none by those that trained it."""
+    recipe = task.recipe
+    network = _network(task)
+    network.load_state_dict({**network.state_dict(), **weights.read(task.root / task.folder / runs.MODEL)})
+    detector = Detector(network, recipe.score).eval().to(device)
+    source, part = ("validation", task.plan.validation) if task.plan.validation.rows else ("training", task.plan.train)
+    squares = _squares(task, part)
+    found = thresholds.scores(detector, squares, recipe.train.batch_size, device)
+    return thresholds.threshold(found, squares, part, recipe.score.false_positive_rate, source)  # type: ignore[arg-type]
+
+
+def _network(task: _Task, *, student: bool = False) -> Cfrg:
+    """The networks with the run's teacher, the rest as the seed says; `student` fetches its weights where it starts from some."""
+    settings = task.recipe.model
+    teacher = backbone(settings.teacher)
+    teacher.load_state_dict(weights.read(task.root / runs.TEACHER))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(task.recipe.train.seed, task.plan.name, "networks"))
+        fetched = weights.fetched(settings.student) if student and settings.student_pretrained and settings.segmentation else None
+        return Cfrg(settings, teacher, fetched)
+
+
+def _board(folder: Path) -> Callable[[dict[str, float], int], None]:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ConfigError("--tensorboard: tensorboard is not installed; expected pip install 'threecad[tensorboard]'") from None
+    writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def board(row: dict[str, float], step: int) -> None:
+        for name, value in row.items():
+            writer.add_scalar(name, value, step)
+        writer.flush()
+
+    return board
+
+
+def _squares(task: _Task, part: Dataset) -> Squares:
+    return cache.squares(part, task.recipe.data, cache.home(), workers=task.workers)
+
+
+def _textures(task: _Task, squares: Squares, note: Note | None) -> Textures:
+    size = task.recipe.data.size
+    if task.pictures is not None:
+        return textures.read_textures(task.pictures, size, note=note)
+    return textures.make_textures(squares.pixels, size, seed_of(task.recipe.train.seed, task.plan.name, "textures"))
+
+
+def _cut(root: Path) -> Cut | None:
+    """How threecad cut the data set's images, where it did."""
+    for folder in (root, root.parent):
+        if is_written(folder):
+            tiling = read_manifest(folder).pipeline.get("tiling", {})
+            return Cut.model_validate({key: tiling[key] for key in ("slice_size", "overlap_ratio", "edge")})
+    return None

@@ -1,0 +1,165 @@
+"""From a score to its bin and back: bins follow the score's float32 bits, so no range has to be guessed.
+
+A float32 is a sign, 8 bits of exponent and 23 of mantissa; the integers that hold the bits of two positive numbers order as the
+numbers do. A bin is what remains of that integer without its lowest bits, rounded up, so that 0 has a bin of its own and every
+round number is the highest of its bin; negative scores mirror positive ones.
+
+Floats are fine near 0 and not near 1, where a sigmoid gathers its anomalies. So between a half and 1 bins follow the bits of
+the distance to 1 as well, which floats hold exactly: with 16 bits of mantissa, scores above 0.996 and 1 itself have bins of
+their own. That costs the pages of seven more powers of two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Keys = NDArray[np.int32]
+Bins = NDArray[np.int32]
+
+MANTISSA = 23
+"""Bits of mantissa of a float32; with as many kept, each number has a bin of its own."""
+
+_MAGNITUDE = 0x7FFF_FFFF  # all bits of a float32 but its sign
+_HALF, _ONE, _INFINITY = 0x3F00_0000, 0x3F80_0000, 0x7F80_0000  # the bits of 0.5, 1 and infinity
+_STEPS = _ONE - _HALF  # floats from a half to 1, all of them as far apart
+
+
+def keys_of(scores: NDArray[np.float32]) -> Keys:
+    """Integers that order as the scores do; -0.0 equals 0.0, and NaN has no place.
+
+    >>> keys_of(np.array([-np.inf, -1.0, -0.0, 0.0, 1e-45, 2.5], np.float32)).tolist()
+    [-2139095040, -1065353216, 0, 0, 1, 1075838976]
+    """
+    bits = scores.view(np.int32)
+    sign = bits >> 31  # 0, or -1 with all bits set
+    keys: Keys = ((bits & _MAGNITUDE) ^ sign) - sign
+    return keys
+
+
+def scores_of(keys: Keys) -> NDArray[np.float32]:
+    """The scores that keys stand for.
+
+    >>> scores_of(np.array([-2139095040, 0, 1, 1075838976], np.int32)).tolist()
+    [-inf, 0.0, 1.401298464324817e-45, 2.5]
+    """
+    bits = np.abs(keys).view(np.uint32) | (keys < 0).astype(np.uint32) << np.uint32(31)
+    return bits.view(np.float32)
+
+
+def coarser(bins: Bins, level: int) -> Bins:
+    """The bins of twice the width, `level` times over: 2 k - 1 and 2 k become k, away from 0.
+
+    >>> coarser(np.array([-2, -1, 0, 1, 2, 3], np.int32), 1).tolist()
+    [-1, -1, 0, 1, 1, 2]
+    """
+    if not level:
+        return bins
+    sizes: Bins = (np.abs(bins) + np.int32((1 << level) - 1)) >> level
+    return np.where(bins < 0, -sizes, sizes)
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Bins that keep so many bits of mantissa.
+
+    >>> scale, scores = Scale(16), np.array([-1, 0, 1e-45, 0.3, 0.300001, 1 - 2**-24, 1, 1.000001], np.float32)
+    >>> scale.bins(scores.view(np.int32)).tolist()
+    [-8782336, 0, 1, 8205108, 8205108, 8782335, 8782336, 8782337]
+    """
+
+    mantissa: int
+
+    @property
+    def dropped(self) -> int:
+        """Bits of mantissa that bins do not tell apart."""
+        return MANTISSA - self.mantissa
+
+    def bins(self, bits: Any, *, signed: bool = True, near_one: bool = True) -> Any:
+        """The bins of scores whose float32 bits are given as int32, as NumPy's array or torch's tensor.
+
+        `signed = False` promises that no sign bit is set, `near_one = False` that no score is above a half.
+        """
+        if not signed:
+            return self._index(bits, near_one)
+        sign = bits >> 31
+        return (self._index(bits & _MAGNITUDE, near_one) ^ sign) - sign
+
+    def bins_of_keys(self, keys: Keys) -> Bins:
+        """The bins of scores given by their keys."""
+        bins: Bins = self.bins(scores_of(keys).view(np.int32))
+        return bins
+
+    def _index(self, sizes: Any, near_one: bool) -> Any:
+        """The bin of a score that is not negative; the sum of two numbers that only grow with it tells apart what either does."""
+        if not self.dropped:
+            return sizes
+        index = (sizes + ((1 << self.dropped) - 1)) >> self.dropped
+        return index + self._approach(sizes) if near_one else index
+
+    def _approach(self, sizes: Any) -> Any:
+        """What the distance to 1 adds to a bin: 0 up to a half, `_extra` from 1 on."""
+        steps = (_ONE + self._offset) - sizes.clip(_HALF, _ONE)
+        return self._farthest - (_float_bits(steps) >> self.dropped)
+
+    @property
+    def _offset(self) -> int:
+        """Added to the steps that lie between a score and 1, so that as many next to 1 count one by one."""
+        return 1 << self.mantissa
+
+    @property
+    def _farthest(self) -> int:
+        return int(np.float32(_STEPS + self._offset).view(np.int32)) >> self.dropped
+
+    @property
+    def _extra(self) -> int:
+        return self._farthest - (int(np.float32(self._offset).view(np.int32)) >> self.dropped) if self.dropped else 0
+
+    def alone(self, keys: Keys) -> NDArray[np.bool_]:
+        """Whether a score is next to 1, where each has its own bin, or a round number, which is seldom met by chance."""
+        steps = _ONE - np.abs(keys)
+        found: NDArray[np.bool_] = ((steps >= 0) & (steps < self._offset)) | ((keys & ((1 << self.dropped) - 1)) == 0)
+        return found
+
+    def ends(self, bins: Bins, level: int) -> tuple[Keys, Keys]:
+        """The keys of the lowest and of the highest float32 of bins that were joined `level` times.
+
+        >>> lowest, highest = Scale(16).ends(np.array([-1, 0, 8205108, 8782336], np.int32), level=0)
+        >>> scores_of(lowest).tolist()
+        [-1.793662034335766e-43, 0.0, 0.29999926686286926, 1.0]
+        >>> scores_of(highest).tolist()
+        [-1.401298464324817e-45, 0.0, 0.3000030517578125, 1.0]
+        """
+        sizes = np.abs(bins).astype(np.int64)
+        far = self._highest(sizes << level)
+        near = np.where(sizes > 0, self._highest(np.maximum(sizes - 1, 0) << level) + 1, 0)
+        near = np.minimum(near, far)
+        lowest, highest = np.where(bins < 0, -far, near), np.where(bins < 0, -near, far)
+        return lowest.astype(np.int32), highest.astype(np.int32)
+
+    def _highest(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The largest integer of bits whose `_index` is at most this."""
+        start, end = _HALF >> self.dropped, (_ONE >> self.dropped) + self._extra
+        found: NDArray[np.int64] = np.where(index <= start, index, index - self._extra) << self.dropped
+        between = (index > start) & (index < end)
+        found[between] = self._search(index[between])
+        return np.clip(found, 0, _INFINITY)
+
+    def _search(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
+        """As `_highest`, between a half and 1, by halving."""
+        low, high = np.full(len(index), _HALF, np.int64), np.full(len(index), _ONE, np.int64)
+        for _ in range(MANTISSA):  # index(low) <= index < index(high)
+            middle = (low + high) >> 1
+            below = self._index(middle.astype(np.int32), near_one=True) <= index
+            low, high = np.where(below, middle, low), np.where(below, high, middle)
+        return low
+
+
+def _float_bits(numbers: Any) -> Any:
+    """The float32 bits of whole numbers below 2²⁴, as int32."""
+    if isinstance(numbers, np.ndarray):
+        return numbers.astype(np.float32).view(np.int32)
+    return numbers.float().view(numbers.dtype)
