@@ -94,12 +94,14 @@ def coreset(patches_MC: Tensor, share: float, seed: int) -> Tensor:
     if count == len(patches_MC):
         return patches_MC
     random = torch.Generator().manual_seed(seed)
-    # Distances hold, nearly, in a random projection; it is a quarter of the work.
-    thin_MC = patches_MC @ torch.randn(patches_MC.shape[1], 64, generator=random).to(patches_MC)
+    # Distances hold, nearly, in a random projection; it is a fraction of the work.
+    thin_MC = (patches_MC - patches_MC.mean(0)) @ torch.randn(patches_MC.shape[1], 64, generator=random).to(patches_MC)
+    squares_M = thin_MC.square().sum(1)
     at = int(torch.randint(len(thin_MC), (1,), generator=random))
-    chosen, least_M = [at], torch.full((len(thin_MC),), torch.inf, device=thin_MC.device)
+    chosen, least_M = [at], torch.full_like(squares_M, torch.inf)
     for _ in range(count - 1):
-        least_M = torch.minimum(least_M, (thin_MC - thin_MC[at]).square().sum(1))
+        least_M = torch.minimum(least_M, torch.addmv(squares_M + squares_M[at], thin_MC, thin_MC[at], alpha=-2))
+        least_M[at] = -1  # never chosen twice, whatever is rounded
         at = int(least_M.argmax())
         chosen.append(at)
     return patches_MC[chosen]

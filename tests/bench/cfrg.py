@@ -12,6 +12,8 @@ Sides take turns in every round, and a ratio is the median of the rounds' own: w
 shares of the parts come from steps of their own, which wait for the device at the end of each part; they are eager, for a
 compiled network has no parts any more. FLOPs are counted (`torch.utils.flop_counter`: convolutions and matrix products, 2 a
 multiply-add).
+
+On a busy machine `--cpu-time` with one thread counts the process's own seconds, which others disturb less.
 """
 
 # ruff: noqa: N803, N806
@@ -50,8 +52,9 @@ TEXTURES = 16
 class Side:
     """One way to train: precision, memory layout, eager or compiled."""
 
-    def __init__(self, recipe: Recipe, kind: str, *, compiled: bool, contiguous: bool) -> None:
+    def __init__(self, recipe: Recipe, kind: str, clock: Callable[[], float], *, compiled: bool, contiguous: bool) -> None:
         settings = recipe.train
+        self.clock = clock
         self.precision = precision(settings.precision, kind)
         words = [self.precision, *(["compiled"] if compiled else []), *(["contiguous"] if contiguous else [])]
         self.name = " ".join(words)
@@ -78,9 +81,9 @@ class Side:
         self.seconds: list[float] = []
         if compiled:
             self.network.compile()
-        began = time.perf_counter()
-        self.run(2)
-        self.first = time.perf_counter() - began  # compilation, for the most part
+        began = self.clock()
+        self.run(1)
+        self.first = self.clock() - began  # compilation, for the most part
         self.peak = torch.cuda.max_memory_allocated(device) - free if device.type == "cuda" else None
 
     def run(self, steps: int, mark: Callable[[str], None] = lambda part: None) -> None:
@@ -100,9 +103,9 @@ class Side:
         self.wait()
 
     def timed(self, steps: int) -> None:
-        began = time.perf_counter()
+        began = self.clock()
         self.run(steps)
-        self.seconds.append((time.perf_counter() - began) / steps)
+        self.seconds.append((self.clock() - began) / steps)
 
     def wait(self) -> None:
         if self.fabric.device.type == "cuda":
@@ -111,12 +114,12 @@ class Side:
     def parts(self, steps: int) -> dict[str, float]:
         """Seconds a step of each part, each ending with a wait for the device."""
         sums = dict.fromkeys(PARTS, 0.0)
-        since = time.perf_counter()
+        since = self.clock()
 
         def mark(part: str) -> None:
             nonlocal since
             self.wait()
-            now = time.perf_counter()
+            now = self.clock()
             sums[part] += now - since
             since = now
 
@@ -130,7 +133,7 @@ class Side:
             for module in (getattr(self.network, name) for name in names):
                 each = module if isinstance(module, torch.nn.ModuleList) else [module]
                 hooks += [hook for one in each if one is not None for hook in around(part, one)]
-        since = time.perf_counter()
+        since = self.clock()
         self.run(steps, mark)
         for hook in hooks:
             hook.remove()
@@ -175,7 +178,7 @@ def measure(sides: Sequence[Side], arguments: argparse.Namespace) -> list[dict[s
             "milliseconds_a_step": seconds * 1e3,
             "ratio": statistics.median(ratios),
             "ratios": [round(ratio, 3) for ratio in sorted(ratios)],
-            "first_steps_s": side.first,
+            "first_step_s": side.first,
             "peak_gb": side.peak / 1e9 if side.peak is not None else None,
         }
         if flops is not None:
@@ -216,6 +219,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="a compiled side for each precision as well")
     parser.add_argument("--contiguous", action="store_true", help="a side without channels_last for each precision as well")
     parser.add_argument("--threads", type=int, help="of torch on the CPU")
+    parser.add_argument("--cpu-time", action="store_true", help="count the process's CPU seconds instead of those on the wall")
     parser.add_argument("--ceiling", type=float, metavar="TFLOPS", help="what the device can do: 790 for an H200 in bf16")
     parser.add_argument("--operators", type=int, metavar="N", help="also list torch's N operators with the most time")
     parser.add_argument("--json", type=Path, metavar="FILE")
@@ -228,14 +232,15 @@ def main() -> None:
     chosen = devices(arguments.device)
     kind = f"{chosen.kind}:{chosen.places[0]}" if chosen.kind == "cuda" else chosen.kind
     warnings.filterwarnings("ignore", category=UserWarning)  # of the compiler and the profiler, about themselves
+    clock = time.process_time if arguments.cpu_time else time.perf_counter
     sides = []
     for name in arguments.precision:
         own = config.override(recipe, {"train.precision": name})
         for compiled, contiguous in ((False, False), (True, False), (False, True)):
             if (compiled and not arguments.compile) or (contiguous and not arguments.contiguous):
                 continue
-            sides.append(Side(own, kind, compiled=compiled, contiguous=contiguous))
-            print(f"{sides[-1].name}: first steps {sides[-1].first:.1f} s", file=sys.stderr, flush=True)
+            sides.append(Side(own, kind, clock, compiled=compiled, contiguous=contiguous))
+            print(f"{sides[-1].name}: first step {sides[-1].first:.1f} s", file=sys.stderr, flush=True)
     rows = measure(sides, arguments)
     device = sides[0].fabric.device
     about = {
@@ -245,6 +250,7 @@ def main() -> None:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
+        "clock": clock.__name__,
         "steps": arguments.steps,
         "rounds": arguments.rounds,
         "ceiling": arguments.ceiling,

@@ -21,6 +21,7 @@ from threecad.cli.frame import main
 from threecad.domain import Size
 from threecad.errors import ConfigError, LayoutError, ReadError, ThreecadError
 from threecad.formats.dataset import Dataset
+from threecad.formats.images import decode_file
 from threecad.formats.maps import read_map
 from threecad.formats.png import encode_png
 from threecad.learning import evaluate as package
@@ -31,6 +32,7 @@ from threecad.learning.evaluate.results import Share
 from threecad.learning.fitting import fit_image, fits, unfit
 from threecad.learning.model import Cfrg, Prediction, backbone
 from threecad.learning.plan import plan
+from threecad.learning.predict.passing import predict_image
 from threecad.learning.runs import Run, Threshold, Trained
 
 assert judging  # which registers the command
@@ -453,10 +455,11 @@ def test_batches_and_threads_change_no_byte(tmp_path: Path, bright: None) -> Non
     files = []
     for workers, batch in ((1, 1), (3, 7), (2, 64)):
         out = tmp_path / f"out{workers}"
-        written = write(evaluate(run, tmp_path / "data", workers=workers, batch_size=batch, cases=False), out)
+        done = evaluate(run, tmp_path / "data", workers=workers, batch_size=batch, cases=False)
+        written = write(done, out, figures=False)
         files.append({path.name: path.read_bytes() for path in written})
     assert files[0] == files[1] == files[2]
-    assert {"metrics.json", "images.jsonl", "roc.svg", "pr.png", "pro.svg"} <= set(files[0])
+    assert set(files[0]) == {"metrics.json", "images.jsonl"}
     lines = [json.loads(line) for line in files[0]["images.jsonl"].splitlines()]
     assert len(lines) == 22
     assert lines[0] == {
@@ -609,17 +612,27 @@ def test_scores_are_the_detectors(networks: tuple[Path, Path]) -> None:
     assert done.images[0].score == pytest.approx(float(said.score_B[0]), rel=1e-5)
 
 
-@pytest.mark.parametrize(("wanted", "near"), [("32-true", 1e-6), ("bf16-mixed", 0.2), ("16-mixed", 1e-6)])
-def test_the_precision_is_the_runs_as_far_as_the_device_has_it(networks: tuple[Path, Path], wanted: str, near: float) -> None:
+def test_the_precision_is_that_of_the_threshold_unless_another_is_asked_for(networks: tuple[Path, Path]) -> None:
     run, data = networks
     opened = Run(run)
     expected = [each.score for each in evaluate(opened, data, cases=False).images]
-    train = opened.recipe.train.model_copy(update={"precision": wanted})
+    train = opened.recipe.train.model_copy(update={"precision": "bf16-mixed"})
     opened.recipe = opened.recipe.model_copy(update={"train": train})
-    scores = [each.score for each in evaluate(opened, data, cases=False).images]
-    assert scores == pytest.approx(expected, abs=near)
-    if wanted == "bf16-mixed":
-        assert scores != expected
+    assert [each.score for each in evaluate(opened, data, cases=False).images] == expected
+    rounded = [each.score for each in evaluate(opened, data, cases=False, precision="bf16-mixed").images]
+    assert rounded == pytest.approx(expected, abs=0.1)
+    assert rounded != expected
+    with pytest.raises(ConfigError, match="16-mixed"):
+        evaluate(opened, data, precision="16-mixed", device="cpu")
+
+
+def test_the_score_of_an_image_is_the_one_that_predict_tells(networks: tuple[Path, Path]) -> None:
+    run, data = networks
+    opened = Run(run)
+    detector = opened.detector(opened.model())
+    for each in evaluate(opened, data, cases=False, batch_size=1).images:
+        pixels = decode_file(data / each.path, each.path, 10_000_000).pixels
+        assert each.score == predict_image(detector, pixels, opened.recipe.data, batch_size=1).score
 
 
 def test_a_device_that_is_not_there_is_a_sentence(networks: tuple[Path, Path]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -28,12 +29,16 @@ def regions_of(mask: Any) -> list[list[tuple[int, int]]]:
 
 def pro_curve(maps: Any, masks: Any) -> tuple[list[float], list[float]]:
     """False-positive rate and mean overlap of the regions at each distinct score, from none found to all."""
-    regions = [[maps[number][place] for place in region] for number, mask in enumerate(masks) for region in regions_of(mask)]
+    shares = np.zeros(maps.shape)
+    regions = [(number, region) for number, mask in enumerate(masks) for region in regions_of(mask)]
+    for number, region in regions:
+        for place in region:
+            shares[number][place] = 1 / len(region) / len(regions)
     normal = maps[np.asarray(masks) == 0]
     rates, overlaps = [0.0], [0.0]
     for threshold in np.unique(maps)[::-1]:
         rates.append(float(np.mean(normal >= threshold)))
-        overlaps.append(float(np.mean([np.mean(np.array(region) >= threshold) for region in regions])))
+        overlaps.append(float(shares[maps >= threshold].sum()))
     return rates, overlaps
 
 
@@ -76,6 +81,6 @@ def pro_image_by_image(scores: Any, mask: Any, limit: float = 0.3) -> float:
     points.reverse()
     largest = points[-1][0]
     area = 0.0
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(points):
         area += (x1 - x0) / largest * (y0 + y1) / 2
     return area

@@ -49,7 +49,7 @@ def test_the_ends_of_a_bin_are_the_scores_where_it_begins_and_stops(score: float
     infinity = keys_of(floats(np.inf))[0]
     for key, inside in [(lowest[0], True), (highest[0], True), (lowest[0] - 1, False), (highest[0] + 1, False)]:
         if abs(key) <= infinity:
-            assert (coarser(scale.bins_of_keys(np.array([key], np.int32)), level)[0] == own[0]) is inside
+            assert bool(coarser(scale.bins_of_keys(np.array([key], np.int32)), level)[0] == own[0]) is inside
 
 
 @given(ANY, WIDTHS)

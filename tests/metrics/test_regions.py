@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import obvious
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tests.metrics import obvious
 from threecad.metrics import regions
 from threecad.metrics.regions import WHOLE, Marked, find, pro_upstream, weigh
 

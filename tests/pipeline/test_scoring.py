@@ -8,6 +8,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -466,11 +467,13 @@ def test_maps_of_another_size_are_enlarged_or_masks_shrunk_or_refused(parts: Pat
         scoring.score(tmp_path / "maps", parts, category="bolt", resize="none")
 
 
-def test_a_map_that_cannot_be_read_is_named(parts: Path, tmp_path: Path) -> None:
+def test_of_maps_that_cannot_be_read_the_first_is_named(parts: Path, tmp_path: Path) -> None:
     maps = written(parts, tmp_path / "maps")
-    save(maps / f"{IMAGES[4]}.npy", np.full((HEIGHT, WIDTH), np.nan))
-    with pytest.raises(ReadError, match=r"bolt/test/good/001\.npy: 768 of 768 scores are NaN"):
-        scoring.score(maps, parts)
+    for image in IMAGES[2:]:
+        save(maps / f"{image}.npy", np.full((HEIGHT, WIDTH), np.nan))
+    for workers in (1, 2, 8):
+        with pytest.raises(ReadError, match=r"bolt/test/dent/002\.npy: 768 of 768 scores are NaN"):
+            scoring.score(maps, parts, workers=workers)
 
 
 def test_other_files_beside_the_maps_are_passed_over_if_asked(parts: Path, tmp_path: Path) -> None:
@@ -609,14 +612,25 @@ def test_wide_bounds_are_told_and_narrow_ones_are_not(parts: Path, tmp_path: Pat
     assert not any("lies between" in line for line in tables.notes(exact))
 
 
+@pytest.mark.parametrize(("width", "told"), [(0.00051, True), (0.00049, False)])
+def test_bounds_are_wide_from_half_of_the_last_digit_on(parts: Path, tmp_path: Path, width: float, told: bool) -> None:
+    scored = scoring.score(written(parts, tmp_path / "maps"), parts, category="nut")
+    (only,) = scored.rows
+    near = replace(only, scores=replace(only.scores, aupro=Bounded(0.5, 0.5, 0.5 + width)))
+    notes = tables.notes(replace(scored, rows=(near,)))
+    assert any(line.startswith("P-PRO of nut lies between 50.000 and 50.05") for line in notes) is told
+
+
 @pytest.mark.shared
 def test_real_tiles_score_as_scikit_learn_says(shared: Path, tmp_path: Path) -> None:
     metrics = pytest.importorskip("sklearn.metrics")
     root, tiles = shared / "magnetic_tile_dev", tmp_path / "tiles"
-    for kind in ("MT_Free", "MT_Crack", "MT_Uneven"):  # one of the last has a mask that marks nothing
-        for path in sorted((root / kind / "Imgs").iterdir())[:20]:
-            (tiles / kind / "Imgs").mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, tiles / kind / "Imgs" / path.name)
+    chosen = [path for kind in ("MT_Free", "MT_Crack") for path in sorted((root / kind / "Imgs").iterdir())[:8]]
+    chosen += (root / "MT_Uneven" / "Imgs").glob("exp3_num_45042.*")  # its mask marks nothing
+    for path in chosen:
+        target = tiles / path.relative_to(root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
     marked, scores, labels, highest = [], [], [], []
     data = threecad.Dataset(tiles)
     for each, item in zip(data.rows, data, strict=True):
@@ -630,6 +644,7 @@ def test_real_tiles_score_as_scikit_learn_says(shared: Path, tmp_path: Path) -> 
             scores.append(found.ravel())
     pixels = np.concatenate(marked), np.concatenate(scores)
     (only,) = scoring.score(tmp_path / "maps", tiles).rows
+    assert (only.scores.images, only.scores.anomalous_images, only.unmasked) == (9, 5, 1)
     assert only.scores.image_auroc == pytest.approx(metrics.roc_auc_score(labels, highest), abs=1e-9)
     for name, value in (
         ("pixel_auroc", metrics.roc_auc_score(*pixels)),

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from threecad.cli.frame import DONE, examples, main, mistakes, plain, printing
-from threecad.cli.learning import needs_torch
+from threecad.cli.learning import PRECISIONS, needs_torch
 from threecad.cli.telling import _layout, _request
 
 
@@ -27,6 +27,13 @@ from threecad.cli.telling import _layout, _request
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option("--category", "categories", multiple=True, metavar="NAME", help="Only this category; may be repeated.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps or auto: a GPU where there is one.")
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="32-true",
+    show_default=True,
+    help="Numbers in the networks; the threshold was found in 32-true.",
+)
 @click.option(
     "--batch-size", type=click.IntRange(min=1), help="Squares that the detector sees at once [default: 32 on a GPU, else 8]."
 )
@@ -53,6 +60,7 @@ def evaluate(
     *,
     categories: tuple[str, ...],
     device: str,
+    precision: str,
     batch_size: int | None,
     native: bool | None,
     pro_limit: float | None,
@@ -91,6 +99,7 @@ def evaluate(
                 _request(layout),
                 categories=categories,
                 device=device,
+                precision=precision,
                 batch_size=batch_size,
                 native=native,
                 pro_limit=pro_limit,

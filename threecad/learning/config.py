@@ -52,7 +52,7 @@ class Synthesis(Section):
     transparency: float = Field(default=0.8, ge=0, le=1)
     """β is drawn from 0 up to this: the share of the image that shows through the texture."""
     redraw: bool = False
-    """Draw again, once, where a mask came out empty; else such images train as good ones (4.6 % upstream)."""
+    """Draw again, once, where a mask came out empty; else such images, about one in twenty, train as good ones."""
     texture: Literal["random", "index"] = "random"
     """A texture drawn for each image and epoch, or the one of the image's own number (upstream)."""
 

@@ -229,7 +229,13 @@ def _program(detector: Detector, size: int) -> ExportedProgram:
 def _write_onnx(program: ExportedProgram, path: Path, told: Card) -> None:
     try:
         written: Any = torch.onnx.export(
-            program, dynamo=True, input_names=["images"], output_names=["map", "score"], opset_version=OPSET, verbose=False
+            program,
+            dynamo=True,
+            input_names=["images"],
+            output_names=["map", "score"],
+            dynamic_shapes=({0: "batch"},),
+            opset_version=OPSET,
+            verbose=False,
         )
     except torch.onnx.OnnxExporterError as error:
         raise ThreecadError(

@@ -41,12 +41,12 @@ def keys_of(scores: NDArray[np.float32]) -> Keys:
 
 
 def scores_of(keys: Keys) -> NDArray[np.float32]:
-    """The scores that keys stand for.
+    """The scores that keys stand for; beyond infinity there is none, so those stand for infinity.
 
     >>> scores_of(np.array([-2139095040, 0, 1, 1075838976], np.int32)).tolist()
     [-inf, 0.0, 1.401298464324817e-45, 2.5]
     """
-    bits = np.abs(keys).view(np.uint32) | (keys < 0).astype(np.uint32) << np.uint32(31)
+    bits = np.minimum(np.abs(keys), _INFINITY).view(np.uint32) | (keys < 0).astype(np.uint32) << np.uint32(31)
     return bits.view(np.float32)
 
 

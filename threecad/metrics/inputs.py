@@ -129,17 +129,17 @@ def _ranges(maps_BHW: Any) -> tuple[Floats, Floats]:
 
 def _as_float32(maps_BHW: Any) -> tuple[Any, bool]:
     """The scores as float32, rounded to the nearest, which keeps their order; and whether that changed any."""
-    count = len(maps_BHW)
+    count, pixels = len(maps_BHW), maps_BHW.shape[1] * maps_BHW.shape[2]
     if is_elsewhere(maps_BHW):
         scores = maps_BHW.float()
         wide = maps_BHW.dtype.itemsize > 2
         rounded = wide and scores.dtype != maps_BHW.dtype and bool((scores.to(maps_BHW.dtype) != maps_BHW).any())
-        return scores.reshape(count, -1).contiguous(), rounded
+        return scores.reshape(count, pixels).contiguous(), rounded
     with np.errstate(over="ignore"):  # beyond float32 lies infinity, which is in its place there
         scores = np.ascontiguousarray(maps_BHW, dtype=np.float32)
     wide = maps_BHW.dtype.itemsize > 2 and maps_BHW.dtype != np.float32
     rounded = wide and bool((scores != maps_BHW).any())
-    return scores.reshape(count, -1), rounded
+    return scores.reshape(count, pixels), rounded
 
 
 def _labels(labels: Any, marked_B: Flags) -> Flags:

@@ -97,6 +97,7 @@ class Meter:
         self._region_count = 0
         self._low, self._high = math.inf, -math.inf
         self._round = True  # each score is the highest of its bin, so that no two share one
+        self._rounded = False  # some had more digits than a float32 has
         self._repeats = self._differs = 0  # neighbours of one region and bin that have equal scores, and that have not
         self._image_scores = array("d")
         self._image_labels = bytearray()
@@ -124,7 +125,7 @@ class Meter:
             return
         self._low = min(self._low, float(batch.lows_B[known_B].min()))
         self._high = max(self._high, float(batch.highs_B[known_B].max()))
-        self._round = self._round and not batch.rounded
+        self._rounded = self._rounded or batch.rounded
         self._grow(int(known_B.sum()) * batch.marked_BHW[0].size)
         if is_elsewhere(batch.scores_BP):
             self._count_elsewhere(batch)
@@ -251,7 +252,7 @@ class Meter:
             tally.add(coarser(bins, self._level - other._level), amounts)
         self._repeats, self._differs = self._repeats + other._repeats, self._differs + other._differs
         self._low, self._high = min(self._low, other._low), max(self._high, other._high)
-        self._round = self._round and other._round
+        self._round, self._rounded = self._round and other._round, self._rounded or other._rounded
         self._image_scores.extend(list(other._image_scores))
         self._image_labels.extend(bytes(other._image_labels))
         if self._upstream is not None and other._upstream is not None:
@@ -272,7 +273,9 @@ class Meter:
         marked_bins, marked = self._marked.table()
         order = np.lexsort((self._labels, self._scores))
         return {
-            "settings": np.array([self._scale.mantissa, self._level, self._round, self._upstream is not None], np.int64),
+            "settings": np.array(
+                [self._scale.mantissa, self._level, self._round, self._rounded, self._upstream is not None], np.int64
+            ),
             "counts": np.array(
                 [self._pixel_count, self._marked_count, self._region_count, self._repeats, self._differs], np.int64
             ),
@@ -291,12 +294,13 @@ class Meter:
     def from_state(cls, state: Mapping[str, NDArray[Any]]) -> Self:
         """The meter of a `state`; ScoreError where the arrays are not one."""
         parts = _checked(state)
-        bits, level, apart, upstream = parts["settings"].tolist()
+        bits, level, round_, rounded, upstream = parts["settings"].tolist()
         meter = cls(mantissa_bits=bits, upstream=bool(upstream))
         pixel_count, marked_count, region_count, meter._repeats, meter._differs = parts["counts"].tolist()
         meter._admit(region_count)
         meter._grow(pixel_count)
-        meter._marked_count, meter._level, meter._round = marked_count, level, bool(apart)
+        meter._marked_count, meter._level = marked_count, level
+        meter._round, meter._rounded = bool(round_), bool(rounded)
         meter._low, meter._high = parts["range"].tolist()
         meter._pixels.add(parts["bins"], parts["pixels"])
         meter._marked.add(parts["marked_bins"], parts["marked"])
@@ -396,13 +400,13 @@ class Meter:
         negatives, positives, weights = (np.zeros(rows, np.int64) for _ in range(3))
         negatives[0::2] = np.append(below, self._pixel_count) - np.append(0, above)
         negatives[1::2], positives[1::2], weights[1::2] = above - below - marked, marked, self._weights.table()[1]
-        exact = self._constant or (self._round and not self._level)
+        exact = self._constant or (self._round and not self._rounded and not self._level)
         lowest, highest = self._scale.ends(bins, self._level)
         thresholds = np.empty(rows)
         thresholds[0::2] = np.append(self._low, scores_of(highest + 1))  # what lies above the next row
         thresholds[1::2] = self._high if self._constant else scores_of(highest if exact else lowest)
         alone = np.ones(rows, np.bool_)
-        alone[1::2] = exact | (lowest == highest)
+        alone[1::2] = exact | ((lowest == highest) & (not self._rounded))
         kept = np.flatnonzero((negatives > 0) | (positives > 0))[::-1]
         return Table(
             thresholds=thresholds[kept],
@@ -411,7 +415,7 @@ class Meter:
             weights=weights[kept],
             regions=self._region_count,
             exact=alone[kept],
-            mixed=self._differs >= self._repeats,
+            mixed=self._differs > self._repeats,
         )
 
 
@@ -445,7 +449,7 @@ def _sentence(why: str | None, level: str) -> str | None:
 
 
 _STATE = {
-    "settings": ("i", 4),
+    "settings": ("i", 5),
     "counts": ("i", 5),
     "range": ("f", 2),
     "bins": ("i", None),
@@ -475,12 +479,12 @@ def _checked(state: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
 
 
 def _inconsistent(parts: Mapping[str, NDArray[Any]]) -> str | None:
-    bits, level, apart, upstream = parts["settings"].tolist()
+    bits, level, *flags = parts["settings"].tolist()
     pixels, marked, count, *pairs = parts["counts"].tolist()
     low, high = parts["range"].tolist()
     bins, marked_bins = parts["bins"], parts["marked_bins"]
     lengths = len(bins) == len(parts["pixels"]) and len(marked_bins) == len(parts["marked"]) == len(parts["weights"])
-    if min(pairs) < 0 or not (_LEAST_BITS <= bits <= MANTISSA and 0 <= level <= bits and {apart, upstream} <= {0, 1}):
+    if min(pairs) < 0 or not (_LEAST_BITS <= bits <= MANTISSA and 0 <= level <= bits and set(flags) <= {0, 1}):
         return "its settings are none"
     if (
         not lengths
@@ -498,4 +502,8 @@ def _inconsistent(parts: Mapping[str, NDArray[Any]]) -> str | None:
         return "its counts do not add up"
     if pixels and not low <= high:
         return "its range of scores is none"
+    if (parts["image_labels"] > 1).any():
+        return "it has labels that are neither 0 nor 1"
+    if np.isnan(parts["image_scores"]).any() or not np.isfinite(parts["upstream"]).all():
+        return "it holds NaN"
     return None

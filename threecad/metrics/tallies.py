@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ PAGE = 1 << 16
 """Bins that are held together, so that memory follows the ranges in which there are scores."""
 
 _SHIFT = 16
+_SPARSE = PAGE // 16  # fewer bins a page than this are sorted, which takes as long as sweeping 16 others each
 _WINDOW = 64  # pages that are counted at once: 34 MB for a moment
 
 
@@ -45,9 +47,15 @@ class Pages:
         if not len(bins):
             return
         low, high = int(bins.min()) >> _SHIFT, int(bins.max()) >> _SHIFT
-        if high - low >= _WINDOW:
+        if len(bins) < (high - low + 1) * _SPARSE:
+            self._add_few(bins, amounts)
+        elif high - low >= _WINDOW:
             self._add_halves(bins, amounts, (low + high + 1) // 2)
-            return
+        else:
+            self._sweep(bins, amounts, low, high)
+
+    def _sweep(self, bins: Bins, amounts: Ints | None, low: int, high: int) -> None:
+        """Add what lies in the pages from `low` to `high`, and look at each of their bins."""
         places = bins - np.int32(low << _SHIFT)
         span = (high - low + 1) << _SHIFT
         if amounts is None:
@@ -57,6 +65,17 @@ class Pages:
             np.add.at(sums, places.astype(np.intp), amounts)  # not bincount: its sums of weights are floats
         for page in range(low, high + 1):
             self._add_page(page, sums[(page - low) << _SHIFT : (page - low + 1) << _SHIFT])
+
+    def _add_few(self, bins: Bins, amounts: Ints | None) -> None:
+        """Add by sorting, so that bins that are not met cost nothing."""
+        bins, sums = _counted(bins) if amounts is None else _summed(bins, amounts)
+        pages = bins >> _SHIFT
+        starts = _starts(pages)
+        for start, stop in pairwise([*starts.tolist(), len(bins)]):
+            page = int(pages[start])
+            if page not in self._pages:
+                self._pages[page] = np.zeros(PAGE, self._dtype)
+            self._pages[page][bins[start:stop] - np.int32(page << _SHIFT)] += sums[start:stop].astype(self._dtype)
 
     def _add_halves(self, bins: Bins, amounts: Ints | None, middle: int) -> None:
         """Zero lies far from all other scores, and negative ones far from positive: no use in sweeping what is between."""

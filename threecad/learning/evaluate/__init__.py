@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from threecad.errors import ConfigError
 from threecad.learning.devices import devices
+from threecad.learning.evaluate import looking
 from threecad.learning.evaluate.cases import pick
 from threecad.learning.evaluate.choosing import tests
 from threecad.learning.evaluate.looking import Terms, look, map_names
@@ -36,6 +37,7 @@ def evaluate(
     *,
     categories: Sequence[str] = (),
     device: str = "auto",
+    precision: str = "32-true",
     batch_size: int | None = None,
     native: bool | None = None,
     pro_limit: float | None = None,
@@ -51,7 +53,9 @@ def evaluate(
     Figures are those of the paper's Tables 3 and 4, "Evaluation Metrics". An image's score is the highest of its squares' maps.
     `native` (by default `score.native`) compares each map, enlarged, with the mask as it is; else the mask shrinks to the
     model's squares, so that no defect vanishes. `pro_limit` is by default `score.pro_limit`; `upstream` adds the authors'
-    variant of P-PRO, not comparable. `device` is cpu, cuda, cuda:N, mps or auto; of several the first is used. `maps` is a folder
+    variant of P-PRO, not comparable. `device` is cpu, cuda, cuda:N, mps or auto; of several the first is used.
+    `precision` is as in `train.precision`; the run's threshold was found in float32, as `predict` scores, and what was found in
+    fewer bits may lie on its other side. `maps` is a folder
     that gets each image's score map as a 16-bit PNG. `cases` are images to look at, three a category. `note` is told what was
     decided that nobody asked for.
 
@@ -67,6 +71,7 @@ def evaluate(
             note(text)
 
     place = devices(device).torch()
+    looking.autocast(place, precision)  # which tells a mistake before anything is read
     native = recipe.score.native if native is None else native
     limit = recipe.score.pro_limit if pro_limit is None else pro_limit
     if not 0 < limit <= 1:
@@ -80,10 +85,10 @@ def evaluate(
         model = run.model(category)
         threshold = run.threshold(model)
         detector = run.detector(model, place)
-        terms = Terms(recipe, threshold, native, upstream, None if maps is None else Path(maps), names)
+        terms = Terms(recipe, threshold, native, precision, upstream, None if maps is None else Path(maps), names)
         tell = None if progress is None else _shifted(progress, before, total)
         judged, meter = look(detector, place, data, terms, batch_size=batch_size, workers=workers or cores(), tell=tell)
-        pictures = pick(detector, place, data, judged, recipe) if cases else ()
+        pictures = pick(detector, place, data, judged, recipe, precision) if cases else ()
         found.append(measure(category, model.name, judged, meter, threshold, pro_limit=limit, cases=pictures))
         images += judged
         before += len(data)

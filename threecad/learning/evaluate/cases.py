@@ -44,14 +44,18 @@ def chosen(images: Sequence[Judged]) -> list[tuple[Kind, int]]:
     return found
 
 
-def pick(detector: Detector, device: torch.device, data: Dataset, images: Sequence[Judged], recipe: Recipe) -> list[Case]:
+def pick(
+    detector: Detector, device: torch.device, data: Dataset, images: Sequence[Judged], recipe: Recipe, precision: str
+) -> list[Case]:
     """The cases of a category, whose images are opened and judged once more: so the pass itself keeps no picture."""
-    return [_case(detector, device, data, at, images[at], kind, recipe) for kind, at in chosen(images)]
+    return [_case(detector, device, data, at, images[at], kind, recipe, precision) for kind, at in chosen(images)]
 
 
-def _case(detector: Detector, device: torch.device, data: Dataset, at: int, judged: Judged, kind: Kind, recipe: Recipe) -> Case:
+def _case(
+    detector: Detector, device: torch.device, data: Dataset, at: int, judged: Judged, kind: Kind, recipe: Recipe, precision: str
+) -> Case:
     opened = open_image(data, at, recipe)
-    ((_, maps, _),) = predictions(detector, device, [opened], recipe.data.size, recipe.train.precision)
+    ((_, maps, _),) = predictions(detector, device, [opened], recipe.data.size, precision)
     whole = unfit(maps, opened.fits, opened.size, align_corners=recipe.score.align_corners)
     height, width = shrunk(opened.size)
     fit = Fit(Window(0, 0, opened.size), (0, 0, height, width))

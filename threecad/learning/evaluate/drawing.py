@@ -26,14 +26,14 @@ FIGURES: dict[str, tuple[Callable[[Evaluation, Lettering], Figure], tuple[str, .
 """Name → how it is drawn, as what, and its title."""
 
 
-def render(done: Evaluation) -> Iterator[tuple[str, bytes]]:
-    """(file name, bytes) of every figure that has something to show, one after the other."""
+def render(done: Evaluation, only: Sequence[str] = ()) -> Iterator[tuple[str, bytes]]:
+    """(file name, bytes) of every figure, or of `only` those, that has something to show, one after the other."""
     names = [done.dataset, *(each.category for each in done.categories)]
     names += [case.type for each in done.categories for case in each.cases]
     with quiet():
         lettering = _lettering(names)
     for name, (make, formats, title) in FIGURES.items():
-        if name == "cases" and not any(each.cases for each in done.categories):
+        if (only and name not in only) or (name == "cases" and not any(each.cases for each in done.categories)):
             continue
         with quiet(), styled(lettering):
             figure = make(done, lettering)

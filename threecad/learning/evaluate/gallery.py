@@ -37,6 +37,8 @@ _LEFT, _RIGHT, _GAP, _BETWEEN = 0.5, 0.5, 0.06, 0.14
 _HEAD, _CAPTION = 0.24, 0.25
 """Inches: around all, between cells, between categories, for a category's name, and for what stands above a case."""
 _ROWS = ("image", "truth", "score")
+_TALLEST = 1.9
+"""Inches of a cell's height at most."""
 _SMALL = 0.06
 """Share of a cell's width below which a region gets a ring, since nobody would see its outline."""
 _MOST_RINGS = 20
@@ -81,7 +83,7 @@ def cases(done: Evaluation, lettering: Lettering) -> Figure:
 def _height(band: Sequence[CategoryResult], cell: float) -> float:
     """Inches of a band's rows: as its tallest image needs, within reason."""
     shapes = [case.map.shape for each in band for case in each.cases]
-    return cell * float(min(1.4, max(0.3, *(height / width for height, width in shapes))))
+    return min(_TALLEST, cell * float(max(0.3, *(height / width for height, width in shapes))))
 
 
 def _range(found: Sequence[Case]) -> tuple[float, float]:

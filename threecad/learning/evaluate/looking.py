@@ -91,6 +91,7 @@ class Terms:
     recipe: Recipe
     threshold: Threshold
     native: bool
+    precision: str = "32-true"
     upstream: bool = False
     maps: Path | None = None
     names: dict[str, str] = field(default_factory=dict)
@@ -115,8 +116,11 @@ def look(
     for _ in range(min(workers, MOST_METERS)):
         meters.put(Meter(upstream=terms.upstream))
     judged: list[Judged] = []
+    largest = 0
 
     def judge(seen: tuple[Opened, NDArray[np.float32], float]) -> Judged:
+        nonlocal largest
+        largest = max(largest, seen[0].nbytes)
         meter = meters.get()
         try:
             return judged_of(*seen, terms, meter)
@@ -127,8 +131,8 @@ def look(
     with ThreadPoolExecutor(workers, "threecad") as pool:
         opened = ahead(pool, lambda index: open_image(data, index, terms.recipe), range(len(data)), lambda one: one.nbytes)
         try:
-            seen = predictions(detector, device, opened, settings.size, terms.recipe.train.precision, batch_size)
-            for one in ahead(pool, judge, seen, lambda _: 0):
+            seen = predictions(detector, device, opened, settings.size, terms.precision, batch_size)
+            for one in ahead(pool, judge, seen, lambda _: largest):
                 judged.append(one)
                 if tell is not None:
                     tell(Progress(len(judged), len(data), 0.0, one.path))
@@ -224,8 +228,8 @@ def _detect(detector: Detector, device: torch.device, pending: Sequence[tuple[_W
 
 
 def autocast(device: torch.device, wanted: str) -> AbstractContextManager[object]:
-    """The run's precision. What was trained in float16 on a GPU is float32 on a CPU, which has no quick float16."""
-    number = "32-true" if wanted == "16-mixed" and device.type == "cpu" else precision(wanted, device.type)
+    """The numbers in the networks; ConfigError where the device has none such."""
+    number = precision(wanted, device.type)
     kinds = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
     return torch.autocast(device.type, kinds[number]) if number in kinds else nullcontext()
 

@@ -192,7 +192,7 @@ def _long(data: Mapping[str, object]) -> Iterator[tuple[object, ...]]:
                 rest = {name: value for name, value in row.items() if name != key}
                 yield from ((table, category, row[key], name, value) for name, value in _leaves(rest))
     for figure, values in data["mean"].items():  # type: ignore[attr-defined]
-        yield from (("figures", MEAN, figure, name, value) for name, value in values.items())
+        yield from (("mean", "", figure, name, value) for name, value in values.items())
 
 
 def _leaves(row: Mapping[str, object], before: str = "") -> Iterator[tuple[str, object]]:

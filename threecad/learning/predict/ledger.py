@@ -22,7 +22,7 @@ from posixpath import splitext
 from typing import BinaryIO
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
 from threecad.errors import BusyError, LayoutError
 from threecad.formats.dataset import line
@@ -57,7 +57,7 @@ class Verdict(_Row):
     """What the files made of it are called: maps/NAME.png, overlays/NAME.jpg, labelme/NAME.json."""
     model: str
     """The model that looked at it."""
-    size: tuple[int, int]
+    size: tuple[PositiveInt, PositiveInt]
     """Height and width, the right way up."""
     windows: int
     """How many it was cut into."""
@@ -170,8 +170,14 @@ class Ledger:
         record = self.known.get(path)
         if record is None or (record.key, record.nbytes, record.mtime_ns) != (key, look.st_size, look.st_mtime_ns):
             return None
-        whole = record.verdict.name == name and all((self.out / file).is_file() for file in record.files())
+        whole = record.verdict.name == name and all(self._holds(file) for file in record.files())
         return record if whole else None
+
+    def _holds(self, file: str) -> bool:
+        try:
+            return (self.out / file).stat().st_size > 0
+        except OSError:
+            return False
 
     def edited(self, file: str) -> bool:
         """Whether somebody has changed that annotation since it was written."""

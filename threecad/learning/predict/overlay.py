@@ -82,14 +82,14 @@ def overlay(
 def _heated(photograph: Picture, small: Map, threshold: float) -> Picture:
     # As many thresholds as a score is; where the threshold is not above 0, as if it were 1 and the scores as far from it.
     times = small / threshold if threshold > 0 else small - threshold + 1
-    near = np.clip((times - _FAINTEST) / (_FULL - _FAINTEST), 0, 1)[..., None]
+    heated = photograph.copy()
+    hot = times > _FAINTEST  # in most photographs next to nothing
+    of_hot = times[hot]
+    near = np.clip((of_hot - _FAINTEST) / (_FULL - _FAINTEST), 0, 1)[:, None]
     share = near * near * (3 - 2 * near) * _SHARE  # begins and ends without an edge
-    if not share.any():
-        return photograph.copy()
-    steps = (_FAINTEST, 1.0, 2.0)
-    colours = np.stack([np.interp(times, steps, _RAMP[:, channel]) for channel in range(3)], axis=-1)
-    mixed: Picture = np.rint(photograph * (1 - share) + colours * share).astype(np.uint8)
-    return mixed
+    colours = np.stack([np.interp(of_hot, (_FAINTEST, 1.0, 2.0), _RAMP[:, channel]) for channel in range(3)], axis=-1)
+    heated[hot] = np.rint(photograph[hot] * (1 - share) + colours * share).astype(np.uint8)
+    return heated
 
 
 def _reduced(map_HW: Map, size: Size) -> Map:

@@ -123,7 +123,8 @@ def assembled(said: Iterator[tuple[Map, float]], found: Sequence[Part], size: Si
             yield square_map
 
     whole = joined(maps(), found, size, align_corners=align_corners)
-    return Mapped(whole, float(np.max(scores)))  # NaN comes through
+    score = np.max(np.array(scores, np.float32))  # NaN comes through
+    return Mapped(np.minimum(whole, score), float(score))  # averages are rounded, and so may lie a hair above
 
 
 def groups(jobs: Iterable[Job], batch_size: int) -> Iterator[list[Job]]:

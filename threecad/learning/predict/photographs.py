@@ -43,6 +43,9 @@ def find(images: Path, out: Path) -> Found:
 
     LayoutError where there is no image, ConfigError where `out` holds them.
     """
+    root, target = images.resolve(), out.resolve()
+    if images.exists() and root.is_relative_to(target):
+        raise ConfigError(f"{out} contains the photographs in {images}; choose an output folder beside them")
     if images.is_file():
         try:
             images.name.encode()
@@ -51,9 +54,6 @@ def find(images: Path, out: Path) -> Found:
         return Found(images.parent, (images.name,), {})
     if not images.exists():
         raise LayoutError(f"{images}: no such file or folder; expected photographs")
-    root, target = images.resolve(), out.resolve()
-    if root.is_relative_to(target):
-        raise ConfigError(f"{out} contains the photographs in {images}; choose an output folder beside them")
     tree = walk(images)
     own = target.relative_to(root).as_posix() if target.is_relative_to(root) else None
     passed_over = {

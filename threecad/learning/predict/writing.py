@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from posixpath import splitext
@@ -25,7 +25,7 @@ from threecad.learning.predict.regions import Regions, regions
 from threecad.pipeline.store import write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -103,10 +103,10 @@ def publish(
         regions=Counted(count=found.count, area=found.area, worst=max((each.score for each in found.outlines), default=None)),
     )
     if wishes.maps:
-        write_atomically(out / MAPS / f"{case.name}.png", encode_map(scores, scale))
+        _put(out / MAPS / f"{case.name}.png", encode_map(scores, scale))
     if wishes.overlays and picture is not None:
         drawn = overlay(picture, said.map_HW, said.score, case.threshold, found.outlines, verdict.peak)
-        write_atomically(out / OVERLAYS / f"{case.name}.jpg", encode_jpeg(drawn))
+        _put(out / OVERLAYS / f"{case.name}.jpg", encode_jpeg(drawn))
     beside = out / LABELME / f"{case.name}{splitext(case.path)[1]}"
     if wishes.copy_images:
         _copy(case, beside)
@@ -143,16 +143,31 @@ def annotated(case: Case, found: Regions, label: str, image: str) -> bytes:
     return write(Annotation(case.path, case.size, shapes), image, case.size).encode()
 
 
+def _put(path: Path, data: bytes) -> None:
+    """Write beside and move. Nobody waits for the disk: a file that a power cut leaves empty counts as missing."""
+    with _beside(path) as beside:
+        beside.write_bytes(data)
+
+
 def _copy(case: Case, to: Path) -> None:
-    to.parent.mkdir(parents=True, exist_ok=True)
-    beside = to.with_name(f".{hashlib.sha256(os.fsencode(to.name)).hexdigest()[:16]}.new")
     try:
-        with case.file.open("rb") as source, beside.open("wb") as target:
+        with _beside(to) as beside, case.file.open("rb") as source, beside.open("wb") as target:
             shutil.copyfileobj(source, target)
     except OSError as error:
-        with suppress(OSError):
-            beside.unlink()
         if error.filename == str(case.file):
             raise ReadError(f"{case.path}: cannot be read: {error.strerror}") from None
         raise
-    beside.replace(to)
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; moved there at the end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A name may be as long as names can be; what stands for it is short.
+    beside = path.with_name(f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.new")
+    try:
+        yield beside
+        beside.replace(path)
+    finally:
+        with suppress(OSError):
+            beside.unlink()

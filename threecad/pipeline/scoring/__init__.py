@@ -8,10 +8,9 @@ listing.py   scores of whole images           tables.py   text, JSON, CSV, LaTeX
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -84,11 +83,7 @@ def score(
     done, megapixels = 0, 0.0
     for name, tasks in groupby(job.tasks, key=lambda task: task.category):
         counted = _Category(Meter(mantissa_bits=23 if exact else 16, upstream=upstream))
-        todo = list(tasks)
-        work = threads.work(
-            todo, partial(_open, job, counted), workers=min(workers or cores(), len(todo)), budget=budget(), weigh=job.weigh
-        )
-        with closing(work) as finished:
+        with closing(_counted(job, counted, list(tasks), workers or cores())) as finished:
             for task, size in finished:
                 done, megapixels = done + 1, megapixels + size.area / 1e6
                 if progress is not None:
@@ -212,9 +207,38 @@ def _listed(file: Path, asked: Sequence[Named], truth: Truth) -> Iterator[float]
         yield scores[number][1]
 
 
-def _open(job: _Job, counted: _Category, task: _Task) -> threads.Opened[tuple[_Task, Size]]:
-    size = _count(job, counted, task)  # here, while its weight is reserved; nothing of it is left afterwards
-    return threads.Opened([], lambda: (task, size))
+def _counted(job: _Job, counted: _Category, tasks: Sequence[_Task], workers: int) -> Generator[tuple[_Task, Size], None, None]:
+    """Score these maps on so many threads, and yield them in their order with their sizes as stored.
+
+    Of several that cannot be scored the first is told, whichever thread came upon one first.
+    """
+    work = threads.work(
+        list(enumerate(tasks)),
+        lambda numbered: _open(job, counted, *numbered),
+        workers=min(workers, len(tasks)),
+        budget=budget(),
+        weigh=lambda numbered: job.weigh(numbered[1]),
+    )
+    waiting: dict[int, Size | ReadError] = {}
+    ready = 0
+    with closing(work) as finished:
+        for number, result in finished:
+            waiting[number] = result
+            while ready in waiting:
+                size = waiting.pop(ready)
+                if isinstance(size, ReadError):
+                    raise size
+                yield tasks[ready], size
+                ready += 1
+
+
+def _open(job: _Job, counted: _Category, number: int, task: _Task) -> threads.Opened[tuple[int, Size | ReadError]]:
+    result: Size | ReadError
+    try:
+        result = _count(job, counted, task)  # here, while its weight is reserved; nothing of it is left afterwards
+    except ReadError as error:
+        result = error
+    return threads.Opened([], lambda: (number, result))
 
 
 def _count(job: _Job, counted: _Category, task: _Task) -> Size:

@@ -47,8 +47,11 @@ def _touched(mask: Any, count: int, axis: int) -> Any:
     if length == count:
         return mask
     new = np.arange(count, dtype=np.int64)
-    first, behind = new * length // count, -(-(new + 1) * length // count)
-    # How many marked ones lie before each place: of two places the difference tells what is between.
-    before = np.zeros([each + (number == axis) for number, each in enumerate(mask.shape)], np.int32)
-    np.cumsum(mask, axis=axis, dtype=np.int32, out=before[(slice(None),) * axis + (slice(1, None),)])
-    return np.take(before, behind, axis) > np.take(before, first, axis)
+    edges = np.stack([new * length // count, -(-(new + 1) * length // count)], axis=1).ravel()
+    if count > length:  # several new pixels end at the border, where reduceat takes no index
+        mask = np.concatenate([mask, np.zeros_like(mask.take([0], axis))], axis)
+    else:
+        edges = edges[:-1]
+    # Of each two edges what lies between, and then between this pixel's end and the next one's start, which is left out.
+    found = np.logical_or.reduceat(mask, edges, axis)
+    return found[::2] if axis == 0 else found[:, ::2]
