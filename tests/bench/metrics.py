@@ -4,12 +4,12 @@
 
 `adeval` takes part where it can be imported: `uv run --with adeval python tests/bench/metrics.py` (1.1.0 asks for NumPy's old
 `trapz`, which it is given). All contenders take turns within a round and each round begins with another one; the median counts,
-ratios are medians of the rounds' own, and nanoseconds and ratios are of CPU time, for busy machines. Errors are against the exact figures, those of 23 bits of mantissa; the line of
-scikit-learn shows that they are. adeval is told the true range of scores, which it cannot know in one pass.
+ratios are medians of the rounds' own, and nanoseconds and ratios are of CPU time, for busy machines. Errors are against the
+exact figures, those of 23 bits of mantissa; the line of scikit-learn shows that they are. adeval is told the true range of scores, which it cannot know in one pass.
 
 `smooth` are maps as a detector with a blur gives them, `sigmoid` a segmentation network's with scores down to 1e-22 and up to 1,
 `signed` logits, `relu` maps half of whose pixels are 0, `8 bit` and `16 bit` what was stored as an image. `--full` streams
-so many maps and prints the state they leave; floats are multiplied by another factor for each batch, so that none repeats.
+so many maps and prints the state they leave; each batch of floats has another factor or power, so that none repeats.
 """
 
 from __future__ import annotations
@@ -160,6 +160,14 @@ def compare(kind: str, chosen: argparse.Namespace) -> None:
     print(f"{'width of the bounds':26} {'':28}   {' '.join(f'{width:9.1e}' for width in widths)}")
 
 
+def varied(maps: Any, kind: str, random: np.random.Generator) -> Any:
+    """Other floats of the same kind and order; whole numbers stay what they are."""
+    if maps.dtype.kind == "u":
+        return maps
+    change = maps.dtype.type(random.uniform(0.9, 1.1))
+    return maps**change if kind == "sigmoid" else maps * change
+
+
 def stream(kind: str, chosen: argparse.Namespace) -> None:
     """So many maps through one meter: time of `update` alone, the most it ever held, and the process's peak."""
     maps, masks = draw(min(chosen.maps, chosen.full), chosen.side, kind)
@@ -168,9 +176,7 @@ def stream(kind: str, chosen: argparse.Namespace) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     while done < chosen.full:
         for part, marked in batches(maps, masks, chosen.batch):
-            # Whole numbers stay what they are: a factor would round them to others.
-            fresh = part if part.dtype.kind == "u" else part * part.dtype.type(random.uniform(0.9, 1.1))
-            fresh, marked = fresh[: chosen.full - done], marked[: chosen.full - done]
+            fresh, marked = varied(part, kind, random)[: chosen.full - done], marked[: chosen.full - done]
             start = time.process_time()
             meter.update(fresh, marked)
             spent += time.process_time() - start

@@ -449,7 +449,7 @@ def test_the_state_of_an_empty_meter_leads_back() -> None:
         ("bins", lambda column: column.astype(np.int64), "do not belong together"),
         ("bins", lambda column: column.astype(np.float32), "float32"),
         ("pixels", lambda column: column + 1, "do not add up"),
-        ("pixels", lambda column: -column, "more pixels of a bin"),
+        ("pixels", lambda column: -column.astype(np.int64), "more pixels of a bin"),
         ("marked", lambda column: column * 1000, "more pixels of a bin"),
         ("marked_bins", lambda column: column + 100_000_000, "not in order"),
         ("weights", lambda column: column // 2, "do not add up"),

@@ -27,6 +27,7 @@ Examples:
   threecad check line7/                 # what is wrong with the annotations, and who has to look at it
   threecad convert line7/ data/         # the data set, made or brought up to date
   threecad stats data/                  # the paper's tables, and what they cannot tell
+  threecad train-cfrg data/             # the paper's detector, trained on the good images
   threecad init line7.toml              # a commented pipeline file with every setting"""
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -30,6 +30,8 @@ OUTPUT_MARK = ".threecad"
 
 REPORT_FOLDER = "threecad-check"
 """Where `threecad check` writes its report by default, annotations to relabel among it; a dot before it marks any other place."""
+PREDICTED = ".threecad-predict"
+"""Marks what `threecad predict` wrote: what a detector found is no annotation until a person has looked at it."""
 
 SPLIT_FOLDERS = {
     "train": Split.TRAIN,
@@ -210,7 +212,7 @@ def _walk(root: Path) -> _Tree:
         names = {entry.name for entry in entries}
         if not folder and OUTPUT_MARK in names:
             raise LayoutError(f"{name}: expected a raw folder, found an output of threecad (it holds {OUTPUT_MARK})")
-        if folder and names & {OUTPUT_MARK, f".{REPORT_FOLDER}"}:
+        if folder and names & {OUTPUT_MARK, f".{REPORT_FOLDER}", PREDICTED}:
             continue
         folders.add(folder)
         for entry in entries:

@@ -64,8 +64,8 @@ class Trained(_Part):
 class Cut(_Part):
     """How the data set's images were cut from photographs, as threecad's manifest tells: `predict` cuts new ones alike."""
 
-    slice_size: int
-    overlap_ratio: float
+    slice_size: int = Field(ge=8, le=65535)
+    overlap_ratio: float = Field(ge=0, lt=1)
     edge: Edge
 
 

@@ -281,7 +281,7 @@ class Meter:
             ),
             "range": np.array([self._low, self._high]),
             "bins": bins,
-            "pixels": counts,
+            "pixels": counts if self._pixel_count >= _NARROW else counts.astype(np.uint32),
             "marked_bins": marked_bins,
             "marked": marked,
             "weights": self._weights.table()[1],
@@ -302,7 +302,7 @@ class Meter:
         meter._marked_count, meter._level = marked_count, level
         meter._round, meter._rounded = bool(round_), bool(rounded)
         meter._low, meter._high = parts["range"].tolist()
-        meter._pixels.add(parts["bins"], parts["pixels"])
+        meter._pixels.add(parts["bins"], parts["pixels"].astype(np.int64))
         meter._marked.add(parts["marked_bins"], parts["marked"])
         meter._weights.add(parts["marked_bins"], parts["weights"])
         meter._image_scores.extend(parts["image_scores"].tolist())
@@ -453,7 +453,7 @@ _STATE = {
     "counts": ("i", 5),
     "range": ("f", 2),
     "bins": ("i", None),
-    "pixels": ("i", None),
+    "pixels": ("iu", None),
     "marked_bins": ("i", None),
     "marked": ("i", None),
     "weights": ("i", None),
@@ -470,7 +470,7 @@ def _checked(state: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         if name not in state:
             raise ScoreError(f"the state of a meter has no {name!r}")
         array_ = np.asarray(state[name])
-        if array_.ndim != 1 or array_.dtype.kind != kind or length not in (None, len(array_)):
+        if array_.ndim != 1 or array_.dtype.kind not in kind or length not in (None, len(array_)):
             raise ScoreError(f"{name!r} in the state of a meter is {array_.dtype} of shape {array_.shape}")
         parts[name] = array_
     if why := _inconsistent(parts):
@@ -495,7 +495,7 @@ def _inconsistent(parts: Mapping[str, NDArray[Any]]) -> str | None:
         return "columns do not belong together"
     if (np.diff(bins) <= 0).any() or (np.diff(marked_bins) <= 0).any() or not np.isin(marked_bins, bins).all():
         return "its bins are not in order"
-    amounts = [parts[name] for name in ("pixels", "marked", "weights")]
+    amounts = [parts[name].astype(np.int64) for name in ("pixels", "marked", "weights")]
     if any((each < 0).any() for each in amounts) or (amounts[1] > amounts[0][np.searchsorted(bins, marked_bins)]).any():
         return "more pixels of a bin are anomalous than there are"
     if [int(each.sum()) for each in amounts] != [pixels, marked, count * regions.WHOLE]:

@@ -260,17 +260,13 @@ def _refuse(threshold: float | None, batch_size: int, wishes: Wishes) -> None:
 def _cut(run: Run, slice_size: int | None) -> Cut | None:
     """How photographs are cut: as those of the run's data set were, or into windows of that side."""
     cut = run.contents.cut
-    if slice_size is not None:
-        before = cut or Cut(slice_size=slice_size, overlap_ratio=Tiling().overlap_ratio, edge=Tiling().edge)
-        cut = before.model_copy(update={"slice_size": slice_size})
-    if cut is not None:
-        try:
-            Tiling(slice_size=cut.slice_size, overlap_ratio=cut.overlap_ratio, edge=cut.edge)
-        except ValidationError as error:
-            fault = error.errors(include_url=False)[0]
-            where = "--slice-size" if slice_size is not None else f"{run.root / runs.RUN}: cut"
-            raise ConfigError(f"{where}: {fault['loc'][0]} {fault['input']}: {fault['msg']}") from None
-    return cut
+    if slice_size is None:
+        return cut
+    kept = cut.model_dump() if cut is not None else {"overlap_ratio": Tiling().overlap_ratio, "edge": Tiling().edge}
+    try:
+        return Cut.model_validate({**kept, "slice_size": slice_size})
+    except ValidationError as error:
+        raise ConfigError(f"found --slice-size {slice_size}: {error.errors(include_url=False)[0]['msg']}") from None
 
 
 def _key(going: _Pass, model: Trained) -> str:

@@ -27,9 +27,10 @@ from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 from threecad.errors import BusyError, LayoutError
 from threecad.formats.dataset import line
 from threecad.formats.layouts.files import inside
+from threecad.formats.raw import PREDICTED
 from threecad.pipeline.store import write_atomically
 
-HOME = ".threecad-predict"
+HOME = PREDICTED
 SCORES, FAILED = "scores.jsonl", "failed.jsonl"
 MAPS, OVERLAYS, LABELME = "maps", "overlays", "labelme"
 _JOURNAL, _NOTE, _LOCK = "journal.jsonl", "images.json", "lock"
