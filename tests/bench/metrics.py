@@ -5,7 +5,8 @@
 `adeval` takes part where it can be imported: `uv run --with adeval python tests/bench/metrics.py` (1.1.0 asks for NumPy's old
 `trapz`, which it is given). All contenders take turns within a round and each round begins with another one; the median counts,
 ratios are medians of the rounds' own, and nanoseconds and ratios are of CPU time, for busy machines. Errors are against the
-exact figures, those of 23 bits of mantissa; the line of scikit-learn shows that they are. adeval is told the true range of scores, which it cannot know in one pass.
+exact figures, those of 23 bits of mantissa; the line of scikit-learn shows that they are. adeval is told the true range of
+scores, which it cannot know in one pass.
 
 `smooth` are maps as a detector with a blur gives them, `sigmoid` a segmentation network's with scores down to 1e-22 and up to 1,
 `signed` logits, `relu` maps half of whose pixels are 0, `8 bit` and `16 bit` what was stored as an image. `--full` streams

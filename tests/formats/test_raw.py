@@ -68,6 +68,7 @@ def test_files_are_found_in_any_depth_and_case_and_in_the_order_of_their_ids(fol
 def test_hidden_files_reports_and_outputs_are_passed_over(folder):
     lay(folder, "a.png", ".b.png", ".git/c.png", "threecad-check/d.png", "out/.threecad/lock", "out/x/e.png", "._a.json")
     lay(folder, "fixed/.threecad-check", texts={"fixed/a.json": note("../a.png")})
+    lay(folder, "said/.threecad-predict/lock", texts={"said/labelme/a.json": note("../../a.png")})
     assert list(images(found(folder, unannotated="good"))) == ["a.png"]
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from threecad.metrics.bins import MANTISSA, Scale, coarser, keys_of, scores_of
+from threecad.metrics.bins import MANTISSA, Scale, keys_of, scores_of
 
 ANY = st.floats(width=32, allow_nan=False)
 WIDTHS = st.integers(4, MANTISSA)
@@ -32,24 +32,31 @@ def test_a_key_leads_back_to_its_score(score: float) -> None:
     assert scores_of(keys_of(floats(score)))[0] == score
 
 
-@given(ANY, ANY, WIDTHS, st.integers(0, 5))
-def test_bins_never_disagree_with_the_order_of_scores(one: float, other: float, width: int, level: int) -> None:
-    low, high = sorted([one, other])
-    bins = coarser(Scale(width).bins(floats(low, high).view(np.int32)), level)
-    assert bins[0] <= bins[1]
+@given(ANY, ANY, WIDTHS)
+def test_bins_never_disagree_with_the_order_of_scores(one: float, other: float, width: int) -> None:
+    low, high = bin_of(Scale(width), *sorted([one, other]))
+    assert low <= high
 
 
-@given(ANY, WIDTHS, st.integers(0, 5))
-def test_the_ends_of_a_bin_are_the_scores_where_it_begins_and_stops(score: float, width: int, level: int) -> None:
+@given(ANY | st.floats(0.5, 1, width=32), WIDTHS, WIDTHS)
+def test_bins_lie_within_those_of_fewer_bits(score: float, one: int, other: int) -> None:
+    fine, wide = Scale(max(one, other)), Scale(min(one, other))
+    own = fine.bins(floats(score).view(np.int32))
+    assert fine.into(wide, own).tolist() == bin_of(wide, score)
+    lowest, highest = fine.ends(own)
+    assert wide.bins_of_keys(lowest).tolist() == wide.bins_of_keys(highest).tolist() == bin_of(wide, score)
+
+
+@given(ANY | st.floats(0.5, 1, width=32), WIDTHS)
+def test_the_ends_of_a_bin_are_the_scores_where_it_begins_and_stops(score: float, width: int) -> None:
     scale = Scale(width)
-    level = level if scale.dropped else 0
-    own = coarser(scale.bins(floats(score).view(np.int32)), level)
-    lowest, highest = scale.ends(own, level)
+    own = scale.bins(floats(score).view(np.int32))
+    lowest, highest = scale.ends(own)
     assert lowest[0] <= keys_of(floats(score))[0] <= highest[0]
     infinity = keys_of(floats(np.inf))[0]
     for key, inside in [(lowest[0], True), (highest[0], True), (lowest[0] - 1, False), (highest[0] + 1, False)]:
         if abs(key) <= infinity:
-            assert bool(coarser(scale.bins_of_keys(np.array([key], np.int32)), level)[0] == own[0]) is inside
+            assert bool(scale.bins_of_keys(np.array([key], np.int32))[0] == own[0]) is inside
 
 
 @given(ANY, WIDTHS)
@@ -62,13 +69,9 @@ def test_promises_about_the_range_change_no_bin(score: float, width: int) -> Non
 
 @pytest.mark.parametrize("width", [4, 8, 16, 22])
 def test_0_and_1_have_bins_of_their_own(width: int) -> None:
-    scale, tiny = Scale(width), float(np.nextafter(np.float32(0), np.float32(1)))
+    tiny = float(np.nextafter(np.float32(0), np.float32(1)))
     before, after = (float(np.nextafter(np.float32(1), np.float32(to))) for to in (0, 2))
-    for level in (0, 3):
-        bins = coarser(scale.bins(floats(-tiny, 0, tiny, before, 1, after).view(np.int32)), level).tolist()
-        assert len(set(bins[:3])) == 3
-        if not level:
-            assert len(set(bins)) == 6
+    assert len(set(bin_of(Scale(width), -tiny, 0, tiny, before, 1, after))) == 6
 
 
 def test_next_to_1_every_float_has_its_own_bin() -> None:
@@ -88,10 +91,10 @@ def test_scores_of_few_bits_never_share_a_bin() -> None:
     assert len(np.unique(scale.bins(every.astype(np.float32).view(np.int32)))) == 65_536
 
 
-@given(ANY, st.integers(1, 8))
-def test_a_bin_is_no_wider_than_its_mantissa_says(score: float, level: int) -> None:
+@given(ANY, WIDTHS)
+def test_a_bin_is_no_wider_than_its_mantissa_says(score: float, width: int) -> None:
     size = max(abs(score), float(np.finfo(np.float32).tiny))
-    bins = coarser(Scale(16).bins(floats(score).view(np.int32)), level)
-    lowest, highest = (scores_of(keys).astype(np.float64)[0] for keys in Scale(16).ends(bins, level))
+    scale = Scale(width)
+    lowest, highest = (float(scores_of(keys)[0]) for keys in scale.ends(scale.bins(floats(score).view(np.int32))))
     if np.isfinite([lowest, highest]).all():
-        assert highest - lowest <= size * 2.0 ** (level - 16) * 1.01
+        assert highest - lowest <= size * 2.0**-width

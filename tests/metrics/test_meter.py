@@ -392,6 +392,24 @@ def test_joining_bins_bounds_memory_and_does_not_depend_on_order(monkeypatch: py
     assert_right(one.compute(), maps, masks, near=0.01)
 
 
+def test_more_bits_than_there_is_room_for_end_as_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LARGEST", 24 << 20)
+    added, add = [], module.Pages.add
+    monkeypatch.setattr(module.Pages, "add", lambda self, *given: (add(self, *given), added.append(self.nbytes)))
+    fine, wider = Meter(mantissa_bits=22), Meter(mantissa_bits=21)
+    for seed in range(2):
+        fine.update(*wide(seed))
+        wider.update(*wide(seed))
+    assert fine.compute().mantissa_bits == wider.compute().mantissa_bits < 16
+    assert fine.compute().pixel_ap == wider.compute().pixel_ap
+    assert max(added) < 100 << 20  # for a moment
+    parts = [Meter(mantissa_bits=22) for _ in range(2)]
+    for seed, part in enumerate(parts):
+        part.update(*wide(seed))
+    parts[1].merge(Meter.from_state(parts[0].state()))
+    assert states_equal(parts[1], fine)
+
+
 def test_counts_beyond_32_bits_do_not_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_NARROW", 3000)
     maps, masks = drawn()
@@ -445,6 +463,7 @@ def test_the_state_of_an_empty_meter_leads_back() -> None:
     ("name", "damage", "sentence"),
     [
         ("bins", lambda column: column[::-1], "not in order"),
+        ("bins", lambda column: column * 2, "bins of no score"),
         ("bins", lambda column: column[:-1], "do not belong together"),
         ("bins", lambda column: column.astype(np.int64), "do not belong together"),
         ("bins", lambda column: column.astype(np.float32), "float32"),

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from threecad.metrics.bins import coarser
 from threecad.metrics.tallies import PAGE, Pages, Runs
 
 BINS = st.lists(st.integers(-(2**24), 2**24) | st.integers(-3, 3), max_size=30)
@@ -58,11 +57,11 @@ def test_below_is_what_lies_in_lower_bins(kind: type[Pages], bins: list[int], as
 
 
 @given(BINS)
-def test_folding_is_counting_wider_bins(bins: list[int]) -> None:
+def test_moving_is_counting_where_bins_lie_now(bins: list[int]) -> None:
     one, other = Pages(), Pages()
     one.add(int32(bins))
-    one.fold()
-    other.add(coarser(int32(bins), 1))
+    one.move(lambda known: known >> 3)
+    other.add(int32(bins) >> 3)
     assert table(one) == table(other)
     assert one.nbytes == other.nbytes
 

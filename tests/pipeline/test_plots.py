@@ -46,7 +46,7 @@ def figures(statistics: Statistics, *compared: Statistics, only: Sequence[str] =
         return b""
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "_saved", keep)
+        patch.setattr(plots, "saved", keep)
         names = [name.removesuffix(".png") for name, _ in plots.render(statistics, compared, ["png"], only)]
     return dict(zip(names, caught, strict=True))
 

@@ -11,7 +11,7 @@ import click
 
 from threecad.cli.frame import DONE, examples, main, mistakes, plain, printing
 from threecad.cli.learning import PRECISIONS, needs_torch
-from threecad.cli.telling import _layout, _request
+from threecad.cli.options import layout_options, request_from
 
 
 @main.command(
@@ -53,7 +53,7 @@ from threecad.cli.telling import _layout, _request
 @click.option("--no-figures", is_flag=True, help="Write no figures, and look for no cases.")
 @click.option("--maps", type=click.Path(path_type=Path), metavar="DIR", help="Write each image's score map there (16-bit PNG).")
 @click.option("--workers", type=click.IntRange(min=1), help="Threads that decode and score [default: one a core].")
-@_layout
+@layout_options
 def evaluate(
     run: Path,
     dataset: Path,
@@ -96,7 +96,7 @@ def evaluate(
             done = judging.evaluate(
                 opened,
                 dataset,
-                _request(layout),
+                request_from(layout),
                 categories=categories,
                 device=device,
                 precision=precision,

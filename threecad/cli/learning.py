@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from threecad.cli.frame import DONE, examples, main, mistakes, plain, printing
-from threecad.cli.telling import _layout, _request
+from threecad.cli.options import layout_options, request_from
 
 if TYPE_CHECKING:
     from threecad.learning.config import Recipe
@@ -54,7 +54,7 @@ PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard's files too (needs tensorboard).")
 @click.option("--workers", type=click.IntRange(min=1), help="Threads that decode images [default: one a core].")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
-@_layout
+@layout_options
 def train_cfrg(
     dataset: Path,
     *,
@@ -92,7 +92,7 @@ def train_cfrg(
                     resume=resume,
                     overwrite=overwrite,
                     tensorboard=tensorboard,
-                    request=_request({name: options[name] for name in ("layout", "images", "masks", "table", "names")}),
+                    request=request_from(options),
                     workers=workers,
                     progress=progress,
                     note=note,

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import click
 
 from threecad.cli.frame import DONE, examples, main, mistakes, printing
-from threecad.cli.telling import _layout, _request
+from threecad.cli.options import layout_options, request_from
 
 
 @main.command(
@@ -52,7 +52,7 @@ from threecad.cli.telling import _layout, _request
 @click.option("--csv", "as_csv", is_flag=True, help="Print one long table: category, figure, value, lower, upper.")
 @click.option("--latex", "as_latex", is_flag=True, help="Print the paper's table as LaTeX (booktabs).")
 @click.option("--workers", type=click.IntRange(min=1), help="Threads [default: one a core].")
-@_layout
+@layout_options
 def score(
     maps: Path,
     known: Path,
@@ -88,7 +88,7 @@ def score(
         from threecad.pipeline import scoring, summary
         from threecad.pipeline.scoring import tables
 
-        request = _request(layout) if said else None
+        request = request_from(layout) if said else None
         with summary.progress("scoring", form is not None) as progress:
             done = scoring.score(
                 maps,

@@ -5,50 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from threecad.cli.frame import DONE, LOOK, F, examples, main, mistakes, plain, printing
-from threecad.errors import ConfigError
-
-if TYPE_CHECKING:
-    from threecad.formats.layouts import Request
-
-LAYOUTS = ("threecad", "visa", "realiad", "manifest", "deeppcb", "mvtec", "index", "pair", "beside", "folder")
-
-
-def _layout(command: F) -> F:
-    """The options that say what a data set's folders do not."""
-    options = [
-        click.option(
-            "--layout", type=click.Choice(LAYOUTS), help="How the data set stands in its folders [default: recognised]."
-        ),
-        click.option("--images", metavar="DIR", help="Folder of the images inside DATASET, where they lie apart from the masks."),
-        click.option("--masks", metavar="DIR", help="Folder of the masks inside DATASET."),
-        click.option("--table", metavar="FILE", help="The split file inside DATASET, where there are several (VisA, Real-IAD)."),
-        click.option(
-            "--names",
-            type=click.Path(path_type=Path),
-            metavar="FILE",
-            help='Names of the values of index masks: JSON such as {"1": "dent"}, or a line "1 dent" each.',
-        ),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def _working(command: F) -> F:
-    """The options of commands that look at every image."""
-    options = [
-        click.option("--category", "categories", multiple=True, metavar="NAME", help="Only this category; may be repeated."),
-        click.option("--workers", type=click.IntRange(min=1), help="Threads [default: one a core]."),
-        click.option("--no-cache", is_flag=True, help="Measure every image anew, and remember nothing."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+from threecad.cli.frame import DONE, LOOK, examples, main, mistakes, plain, printing
+from threecad.cli.options import layout_options, measuring_options, request_from
 
 
 @main.command(
@@ -74,8 +36,8 @@ def _working(command: F) -> F:
     help="A data set to set beside it in Table 2 and Figure 3; may be repeated.",
 )
 @click.option("--defect-source", metavar="TEXT", help="Whether the defects are Real or Forged: Table 2 says so.")
-@_layout
-@_working
+@layout_options
+@measuring_options
 def stats(
     dataset: Path,
     *,
@@ -107,7 +69,7 @@ def stats(
         with summary.progress("measuring", form is not None) as progress:
             found, *others = statistics(
                 dataset,
-                _request(layout),
+                request_from(layout),
                 category=categories or None,
                 compare=compare,
                 defect_source=defect_source,
@@ -154,8 +116,8 @@ def stats(
 )
 @click.option("--no-near", is_flag=True, help="Look for the same bytes only, not for nearly the same picture.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
-@_layout
-@_working
+@layout_options
+@measuring_options
 def audit(
     dataset: Path,
     *,
@@ -180,7 +142,7 @@ def audit(
         with summary.progress("comparing", as_json) as progress:
             found = auditing.audit(
                 dataset,
-                _request(layout),
+                request_from(layout),
                 keep="train" if keep == "train" else "test",
                 near=not no_near,
                 category=categories or None,
@@ -216,7 +178,7 @@ def audit(
 )
 @click.option("--workers", type=click.IntRange(min=1), help="Threads [default: one a core].")
 @click.option("--no-cache", is_flag=True, help="Measure every image anew, and remember nothing.")
-@_layout
+@layout_options
 def report(dataset: Path, *, out: Path | None, workers: int | None, no_cache: bool, **layout: Any) -> None:
     """Write one page about DATASET: tables, figures, a gallery, the relabel queue, findings, the audit, the settings.
 
@@ -229,7 +191,7 @@ def report(dataset: Path, *, out: Path | None, workers: int | None, no_cache: bo
 
         with summary.progress("reporting") as progress:
             made = reporting.report(
-                dataset, out, _request(layout), workers=workers, cache=None if no_cache else "default", progress=progress
+                dataset, out, request_from(layout), workers=workers, cache=None if no_cache else "default", progress=progress
             )
         with printing():
             click.echo(f"Report: {plain(made.out)}" + (f", with the folder {plain(made.beside)}" if made.beside else ""))
@@ -321,40 +283,14 @@ def view(
 @click.option(
     "--pipeline", metavar="FILE", help="Pipeline file whose [card] describes the data set [default: the data set's own]."
 )
-@_layout
+@layout_options
 def card(dataset: Path, *, out: Path | None, pipeline: str | None, **layout: Any) -> None:
     """Write dataset_card.md, croissant.json (Croissant 1.0) and metadata.jsonl (for Hugging Face datasets) about DATASET."""
     with mistakes():
         from threecad.pipeline import card as carding
         from threecad.pipeline.config import load
 
-        made = carding.card(dataset, out, _request(layout), load(pipeline).card if pipeline else None)
+        made = carding.card(dataset, out, request_from(layout), load(pipeline).card if pipeline else None)
         with printing():
             for path in (made.card, made.croissant, made.metadata):
                 click.echo(plain(path))
-
-
-def _request(layout: dict[str, Any]) -> Request:
-    from threecad.formats.layouts import Request
-
-    names = layout.pop("names")
-    return Request(**layout, names=None if names is None else _names(names))
-
-
-def _names(file: Path) -> dict[int, str]:
-    """Value → type, from a JSON object or from lines that begin with a number."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be read ({error.strerror}); expected names of mask values") from None
-    except ValueError:
-        raise ConfigError(f"{file}: expected names of mask values in UTF-8") from None
-    try:
-        pairs = (
-            json.loads(text).items()
-            if text.lstrip().startswith("{")
-            else (row.split(None, 1) for row in text.splitlines() if row)
-        )
-        return {int(value): str(name).strip() for value, name in pairs}
-    except (ValueError, RecursionError):
-        raise ConfigError(f'{file}: expected JSON such as {{"1": "dent"}}, or a line such as "1 dent" for each value') from None

@@ -9,6 +9,7 @@ The names of models are those of their folders in the run.
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import math
 import re
@@ -250,8 +251,9 @@ def _write_onnx(program: ExportedProgram, path: Path, told: Card) -> None:
 def _write_torch(program: ExportedProgram, path: Path, told: Card) -> None:
     program.example_inputs = None  # nor a picture of nothing, pickled
     text = json.dumps(told.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
-    with path.open("wb") as file:
-        torch.export.save(program, file, extra_files={"card.json": text})
+    written = io.BytesIO()
+    torch.export.save(program, written, extra_files={"card.json": text})
+    path.write_bytes(written.getbuffer())  # for torch's own writer ends the whole program where the disk is full
 
 
 def _strings(told: Card) -> dict[str, str]:

@@ -49,7 +49,7 @@ def recovery(recovered: Levels, normal: Levels, *, cosine: str = "position") -> 
 
     `position` takes it at each position and the mean of those, `flattened` of each level as one vector a sample.
 
-    >>> one = torch.eye(2).view(1, 2, 1, 2)
+    >>> one = torch.tensor([2.0, 0.0]).view(1, 2, 1, 1)
     >>> recovery((one,), (one.flip(1),)), recovery((one,), (one,), cosine="flattened")
     (tensor(1.), tensor(0.))
     """

@@ -74,7 +74,28 @@ def backbone(name: str, *, pretrained: bool = False) -> nn.Module:
     net: Any = timm.create_model(name, features_only=True, out_indices=levels, pretrained=pretrained)
     if isinstance(getattr(net, "blocks", None), nn.Sequential) and hasattr(net, "_stage_out_idx"):
         net.blocks = net.blocks[: max(net._stage_out_idx)]  # EfficientNets and their kin keep what nobody asks for
+    found = _shapes(net, name)
+    wanted = [(count, _PROBE // stride, _PROBE // stride) for count, stride in zip(channels(net), STRIDES, strict=True)]
+    if found != wanted:
+        raise ConfigError(f"{name}: makes features of shapes {found} of {_PROBE} × {_PROBE} pixels; expected {wanted}")
     return net  # type: ignore[no-any-return]
+
+
+_PROBE = 64
+"""Pixels: the least that has a level of every stride with something to normalise over."""
+
+
+def _shapes(net: nn.Module, name: str) -> list[tuple[int, ...]]:
+    """Of the levels, without the batch; what timm says of them does not hold for all of its networks."""
+    there = next(net.parameters())
+    training = net.training
+    try:
+        with torch.no_grad():
+            levels = net.eval()(torch.zeros(1, 3, _PROBE, _PROBE, device=there.device, dtype=there.dtype))
+    except (AssertionError, RuntimeError) as error:
+        raise ConfigError(f"{name}: takes no image of {_PROBE} × {_PROBE} pixels ({error}); expected one like resnet18") from None
+    net.train(training)
+    return [tuple(level.shape[1:]) for level in levels]
 
 
 def channels(net: nn.Module) -> tuple[int, ...]:
@@ -192,6 +213,10 @@ class Gaussian(nn.Module):
     def forward(self, map_B1HW: Tensor) -> Tensor:
         if self.radius == 0:
             return map_B1HW
+        kind = map_B1HW.device.type
+        if torch.is_autocast_enabled(kind):  # else scores would have the three digits of bf16
+            with torch.autocast(kind, enabled=False):
+                return self.forward(map_B1HW.float())
         # Reflection can reach no further than the image's other side.
         high, wide = (min(self.radius, side - 1) for side in map_B1HW.shape[-2:])
         down, across = (self._kernel(reach) for reach in (high, wide))

@@ -42,8 +42,12 @@ RUN, RECIPE, TEACHER = "run.json", "recipe.toml", "teacher.safetensors"
 MODEL, THRESHOLD, LOG, STATE = "model.safetensors", "threshold.json", "log.csv", "state.pt"
 
 
+_LARGEST_JSON = 64 << 20
+"""Bytes of run.json: some hundred a model."""
+
+
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class Trained(_Part):
@@ -80,7 +84,11 @@ class Contents(_Part):
     """None where the data set's images are whole photographs."""
     teacher: str
     """sha256 over the teacher's tensors."""
-    models: tuple[Trained, ...]
+    models: tuple[Trained, ...] = Field(min_length=1)
+
+
+class _Version(BaseModel):
+    format: int = FORMAT
 
 
 class Threshold(_Part):
@@ -110,11 +118,10 @@ class Run:
                 if begun
                 else f"{self.root}: holds no {RUN}; expected the folder of a run of threecad train-cfrg"
             )
+        version = _read(self.root / RUN, _Version).format  # first of all: later formats may hold what is unknown here
+        if version > FORMAT:
+            raise ReadError(f"{self.root / RUN}: found format {version}, this version of threecad reads up to {FORMAT}")
         self.contents = _read(self.root / RUN, Contents)
-        if self.contents.format > FORMAT:
-            raise ReadError(
-                f"{self.root / RUN}: found format {self.contents.format}, this version of threecad reads up to {FORMAT}"
-            )
         self.recipe: Recipe = config.load_as(Recipe, self.root / RECIPE)
 
     @property
@@ -144,7 +151,7 @@ class Run:
         network = Cfrg(settings, teacher)
         path = self.root / model.folder / MODEL
         found = weights.read(path)
-        _load(network, {**{f"teacher.{key}": value for key, value in teacher.state_dict().items()}, **found}, path)
+        _load(network, {**found, **{f"teacher.{key}": value for key, value in teacher.state_dict().items()}}, path)
         return Detector(network, self.recipe.score).eval().to(device)
 
     def threshold(self, model: Trained) -> Threshold:
@@ -195,6 +202,10 @@ def writing(path: Path) -> Iterator[Path]:
         beside.replace(path)
     except OSError as error:
         raise ThreecadError(f"{path}: cannot be written ({error.strerror or error})") from None
+    except RuntimeError as error:
+        if "inline_container" not in str(error):  # where torch's own writer fails
+            raise
+        raise ThreecadError(f"{path}: cannot be written (torch's writer failed, as it does on a full disk)") from None
     finally:
         beside.unlink(missing_ok=True)
 
@@ -209,6 +220,8 @@ def _load(net: torch.nn.Module, state: Mapping[str, Tensor], path: Path) -> None
 
 def _read(path: Path, model: type[P]) -> P:
     try:
+        if path.stat().st_size > _LARGEST_JSON:
+            raise ReadError(f"{path}: found {path.stat().st_size / 1e6:.0f} MB; expected a file that threecad train-cfrg wrote")
         return model.model_validate_json(path.read_bytes())
     except OSError as error:
         raise ReadError(f"{path}: cannot be read ({error.strerror})") from None

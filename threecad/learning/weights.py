@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import pickle
+import struct
+import warnings
+import zipfile
 from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +27,12 @@ if TYPE_CHECKING:
 _LARGEST = 8 << 30
 """Bytes of a file of weights; no backbone of timm's comes near."""
 
+_DAMAGED = (
+    *(RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError),
+    *(zipfile.BadZipFile, struct.error, OverflowError, MemoryError),
+)
+"""What torch.load and what is below it have been seen to raise over files that somebody changed."""
+
 State = Mapping[str, Tensor]
 
 
@@ -42,9 +51,10 @@ def teacher(name: str, file: Path | None = None, note: Callable[[str], None] | N
     named, how = _matched(name, net, state)
     if named is None:
         wanted = net.state_dict()
-        missing = next(key for key in wanted if key not in state)
+        missing = next((key for key in wanted if key not in state or state[key].shape != wanted[key].shape), next(iter(wanted)))
         shape = tuple(wanted[missing].shape)
-        raise ConfigError(f"{file}: holds {len(state)} tensors, none for {missing} {shape}; expected the weights of {name}")
+        found = f"{tuple(state[missing].shape)}" if missing in state else "nothing"
+        raise ConfigError(f"{file}: holds {len(state)} tensors, {found} for {missing} {shape}; expected the weights of {name}")
     if how and note is not None:
         note(f"{file.name}: {how}")
     net.load_state_dict(named)
@@ -62,20 +72,33 @@ def read(file: Path) -> dict[str, Tensor]:
             raise ReadError(f"{file}: {file.stat().st_size / 1e9:.1f} GB, {expected} of at most {_LARGEST / 1e9:.0f} GB")
         if file.suffix == ".safetensors":
             return dict(load_file(file))
-        found: Any = torch.load(file, map_location="cpu", weights_only=True)
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                if sum(entry.file_size for entry in archive.infolist()) > _LARGEST:  # torch would unpack them all
+                    raise ReadError(f"{file}: holds more than {_LARGEST / 1e9:.0f} GB; {expected}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is about to fail
+            found: Any = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise ReadError(f"{file}: cannot be read ({error.strerror or error}); {expected}") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except pickle.UnpicklingError:  # whose message tells how to run what is in the file
+        raise ReadError(f"{file}: holds something else than tensors, or is damaged; {expected}") from None
+    except _DAMAGED as error:
         raise ReadError(f"{file}: is not a file of weights ({_first(error)}); {expected}") from None
     except SafetensorError as error:
         raise ReadError(f"{file}: is damaged ({_first(error)}); {expected}") from None
     for key in ("state_dict", "model", "model_state", "state_dict_ema"):
         if isinstance(found, dict) and isinstance(found.get(key), dict):
             found = found[key]
-    tensors = {str(key): value for key, value in found.items() if isinstance(value, Tensor)} if isinstance(found, dict) else {}
+    tensors = {str(key): value for key, value in found.items() if _plain(value)} if isinstance(found, dict) else {}
     if not tensors:
         raise ReadError(f"{file}: holds no tensors; {expected}")
     return tensors
+
+
+def _plain(value: object) -> bool:
+    """Whether it is a tensor with its numbers in memory: neither sparse nor quantised, nor one that has only a shape."""
+    return isinstance(value, Tensor) and value.layout is torch.strided and not value.is_quantized and value.device.type == "cpu"
 
 
 def digest(state: State) -> str:
@@ -103,6 +126,8 @@ def fetched(name: str) -> nn.Module:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keeps the hub's client from telling of each of its tries."""
+    import timm  # noqa: F401 - with which the client is loaded, and sets its levels
+
     loggers = [logging.getLogger(name) for name in ("huggingface_hub", "timm")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -117,23 +142,36 @@ def _quiet() -> Iterator[None]:
 def _matched(name: str, net: nn.Module, state: State) -> tuple[dict[str, Tensor] | None, str]:
     """The net's tensors out of a file's, None where they are not there; and what a person should know of how they were found."""
     wanted = net.state_dict()
-    prefixes = {""} | {key.removesuffix(some) for some in list(wanted)[:1] for key in state if key.endswith(some)}
-    for prefix in sorted(prefixes, key=len):
-        if all(prefix + key in state and state[prefix + key].shape == value.shape for key, value in wanted.items()):
-            return {key: state[prefix + key] for key in wanted}, ""
+    # A backbone may join with an underscore what the whole network, and its file, join with a dot: stem_0 of stem.0.
+    held = {_joined(key): value for key, value in state.items()}
+    first = _joined(next(iter(wanted)))
+    for prefix in sorted({""} | {key.removesuffix(first) for key in held if key.endswith(first)}, key=len):
+        named = {key: held.get(prefix + _joined(key)) for key in wanted}
+        found = {key: wanted[key] if value is None and _counts(key) else value for key, value in named.items()}
+        fitting = {key: value for key, value in found.items() if value is not None and value.shape == wanted[key].shape}
+        if len(fitting) == len(wanted):
+            return fitting, ""
     import timm
 
     whole: dict[str, Tensor] = timm.create_model(name).state_dict()
-    mine = [(key, value) for key, value in whole.items() if not key.endswith("num_batches_tracked")]
-    theirs = [value for key, value in state.items() if not key.endswith("num_batches_tracked")]
+    mine = [(_joined(key), value) for key, value in whole.items() if not _counts(key)]
+    theirs = [value for key, value in state.items() if not _counts(key)]
     if len(mine) != len(theirs) or any(one.shape != other.shape for (_, one), other in zip(mine, theirs, strict=True)):
         return None, ""
     by_order = {key: other for (key, _), other in zip(mine, theirs, strict=True)}
-    counters = {key: value for key, value in wanted.items() if key.endswith("num_batches_tracked")}
-    if not all(key in by_order or key in counters for key in wanted):
+    if not all(_joined(key) in by_order or _counts(key) for key in wanted):
         return None, ""
-    named = {key: by_order.get(key, wanted[key]) for key in wanted}
-    return named, f"other names than {name}'s; all {len(theirs)} tensors have its shapes in its order, and are taken so"
+    taken = {key: by_order.get(_joined(key), value) for key, value in wanted.items()}
+    return taken, f"other names than {name}'s; all {len(theirs)} tensors have its shapes in its order, and are taken so"
+
+
+def _joined(key: str) -> str:
+    return key.replace(".", "_")
+
+
+def _counts(key: str) -> bool:
+    """Whether it is a batch normalisation's counter, which older files lack and nothing needs."""
+    return key.endswith("num_batches_tracked")
 
 
 def _first(error: BaseException) -> str:

@@ -50,21 +50,9 @@ def scores_of(keys: Keys) -> NDArray[np.float32]:
     return bits.view(np.float32)
 
 
-def coarser(bins: Bins, level: int) -> Bins:
-    """The bins of twice the width, `level` times over: 2 k - 1 and 2 k become k, away from 0.
-
-    >>> coarser(np.array([-2, -1, 0, 1, 2, 3], np.int32), 1).tolist()
-    [-1, -1, 0, 1, 1, 2]
-    """
-    if not level:
-        return bins
-    sizes: Bins = (np.abs(bins) + np.int32((1 << level) - 1)) >> level
-    return np.where(bins < 0, -sizes, sizes)
-
-
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Bins that keep so many bits of mantissa.
+    """Bins that keep so many bits of mantissa. Each bin lies in one of the scale that keeps a bit less: see `into`.
 
     >>> scale, scores = Scale(16), np.array([-1, 0, 1e-45, 0.3, 0.300001, 1 - 2**-24, 1, 1.000001], np.float32)
     >>> scale.bins(scores.view(np.int32)).tolist()
@@ -124,21 +112,29 @@ class Scale:
         found: NDArray[np.bool_] = ((steps >= 0) & (steps < self._offset)) | ((keys & ((1 << self.dropped) - 1)) == 0)
         return found
 
-    def ends(self, bins: Bins, level: int) -> tuple[Keys, Keys]:
-        """The keys of the lowest and of the highest float32 of bins that were joined `level` times.
+    def ends(self, bins: Bins) -> tuple[Keys, Keys]:
+        """The keys of the lowest and of the highest float32 of bins.
 
-        >>> lowest, highest = Scale(16).ends(np.array([-1, 0, 8205108, 8782336], np.int32), level=0)
+        >>> lowest, highest = Scale(16).ends(np.array([-1, 0, 8205108, 8782336], np.int32))
         >>> scores_of(lowest).tolist()
         [-1.793662034335766e-43, 0.0, 0.29999926686286926, 1.0]
         >>> scores_of(highest).tolist()
         [-1.401298464324817e-45, 0.0, 0.3000030517578125, 1.0]
         """
         sizes = np.abs(bins).astype(np.int64)
-        far = self._highest(sizes << level)
-        near = np.where(sizes > 0, self._highest(np.maximum(sizes - 1, 0) << level) + 1, 0)
-        near = np.minimum(near, far)
+        far = self._highest(sizes)
+        near = np.where(sizes > 0, np.minimum(self._highest(np.maximum(sizes - 1, 0)) + 1, far), 0)
         lowest, highest = np.where(bins < 0, -far, near), np.where(bins < 0, -near, far)
         return lowest.astype(np.int32), highest.astype(np.int32)
+
+    def into(self, other: Scale, bins: Bins) -> Bins:
+        """The bins of a scale that keeps no more bits, in which these lie. No bin is cut: where steps to 1 are counted in
+        powers of two, those of the other scale are as large or larger, and elsewhere it only drops more bits.
+
+        >>> Scale(16).into(Scale(15), np.array([-2, -1, 0, 1, 2, 3], np.int32)).tolist()
+        [-1, -1, 0, 1, 1, 2]
+        """
+        return bins if self == other else other.bins_of_keys(self.ends(bins)[1])
 
     def _highest(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
         """The largest integer of bits whose `_index` is at most this."""

@@ -51,8 +51,8 @@ class Table:
     """Counts by bin, the highest scores first; at least one positive and one negative in all.
 
     `thresholds` are the lowest scores of the bins, `weights` what regions weigh in each (see `regions.weigh`) and `regions` how
-    many there are. Scores of one row are equal where it is `exact`. Elsewhere they are taken to be equal too, for scores of
-    few levels, or as evenly `mixed`; bounds hold either way.
+    many there are. Scores of one row are equal where it is `exact`. Elsewhere they are taken to be equal too, as scores of few
+    levels are, or where `rooms` are given to be spread evenly over so many different scores. Bounds hold either way.
     """
 
     thresholds: Floats
@@ -61,7 +61,7 @@ class Table:
     weights: Ints
     regions: int
     exact: NDArray[np.bool_]
-    mixed: bool = False
+    rooms: Ints | None = None
 
 
 def of_scores(scores: Floats, positive: NDArray[np.bool_]) -> Table:
@@ -127,21 +127,27 @@ def average_precision(table: Table) -> Bounded:
     by_integral = own - false * np.log1p(own / (before + false + 0.5))
     by_first = own * ((before + 1) / (before + 1 + false))
     least = np.minimum(np.maximum(by_integral, by_first), tied)
-    likely = np.clip(_mixed_precision(own, others, before, false - others), least, most) if table.mixed else tied
+    likely = tied
+    if table.rooms is not None:
+        spread = _spread_precision(own, others, before, false - others, table.rooms[rows].astype(np.float64))
+        likely = np.clip(spread, least, most)
     sums = (np.sum(np.where(exact, tied, each)) / found[-1] for each in (likely, least, most))
     return _bounded(*sums)
 
 
-def _mixed_precision(own: Floats, others: Floats, before: Floats, false: Floats) -> Floats:
-    """The sum of the precisions at a bin's p positives where its n negatives are evenly spread among them.
+def _spread_precision(own: Floats, others: Floats, before: Floats, false: Floats, rooms: Floats) -> Floats:
+    """The sum of the precisions at a bin's p positives where these and its n negatives are spread evenly over w scores.
 
-    So n k / (p + 1) negatives come before the k-th, and the sum of (T+k) / (T+F+a k), with a = 1 + n / (p + 1), is that of
-    1/a + (T - (T+F)/a) / (T+F+a k), the last part by the same integral as above.
+    So n k / (p + 1) negatives come before the k-th, and of those that are equal to it n / 2w and (p - 1) / 2w count besides. With
+    these added to F and T, the sum of (T+k) / (T+F+a k), with a = 1 + n / (p + 1), is that of 1/a + (T - (T+F)/a) / (T+F+a k), the
+    last part by the same integral as above. A single positive, as at the top of the scores where the integral would be rough,
+    needs none.
     """
     slope = 1 + others / (own + 1)
-    start = before + false
-    spread = np.log1p(slope * own / (start + slope / 2)) / slope
-    return own / slope + (before - start / slope) * spread
+    before = before + (own - 1) / (2 * rooms)
+    start = before + false + others / (2 * rooms)
+    several = own / slope + (before - start / slope) * np.log1p(slope * own / (start + slope / 2)) / slope
+    return np.where(own == 1, (before + 1) / (start + slope), several)
 
 
 def best_f1(table: Table) -> tuple[Bounded, float]:

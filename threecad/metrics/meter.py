@@ -12,19 +12,20 @@ import sys
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from threecad.metrics import curves, regions
-from threecad.metrics.bins import MANTISSA, Bins, Scale, coarser, keys_of, scores_of
+from threecad.metrics.bins import MANTISSA, Bins, Keys, Scale, keys_of, scores_of
 from threecad.metrics.curves import POINTS, Bounded, Curve, Table
 from threecad.metrics.inputs import Batch, ScoreError, flat, is_elsewhere, read
-from threecad.metrics.tallies import Ints, Pages, Runs
+from threecad.metrics.tallies import PAGE, Ints, Pages, Runs
 
 LARGEST = 80 << 20
-"""Bytes of pages that a meter may hold, 84 MB. Where scores range so wide that it would be more, bins are joined in pairs."""
+"""Bytes of pages that a meter may hold, 84 MB. Where scores range so wide that it would be more, bins become wider."""
 
 _STAGE = 1 << 21  # bins (8 MB) that are gathered before they are counted: a count sweeps the whole range of scores
 _FEW = 1 << 18  # anomalous pixels that are gathered, 3 MB
@@ -68,9 +69,10 @@ class Meter:
     """Counts score maps and their masks, batch by batch, and tells AUROC, average precision, best F1 and AUPRO.
 
     With `mantissa_bits` = 16 two scores share a bin only where they differ by less than 2⁻¹⁶ of their size; figures come with
-    bounds for what that hides. The state is below 100 MB: beyond `LARGEST` bins are joined in pairs, all alike, and
-    the bounds widen. With 23 every float32 has its own bin and figures are exact; then memory grows with the number of
-    distinct scores, 12 bytes each and 24 more where they are anomalous. `upstream` asks for `pro_upstream` too.
+    bounds for what that hides. What is held stays below 100 MB: where scores range so wide that pages would take more than
+    `LARGEST`, bins become wider, all alike, and so do the bounds. With 23 every float32 has its own bin and figures are exact;
+    then memory grows with the number of distinct scores, 12 bytes each and 24 more where they are anomalous. `upstream` asks
+    for `pro_upstream` too.
 
     >>> meter = Meter()
     >>> meter.update(np.array([[0.1, 0.2], [0.8, 0.9]]), np.array([[0, 0], [1, 1]]))
@@ -83,14 +85,13 @@ class Meter:
     def __init__(self, *, mantissa_bits: int = 16, upstream: bool = False) -> None:
         if not _LEAST_BITS <= mantissa_bits <= MANTISSA:
             raise ScoreError(f"mantissa_bits is {mantissa_bits}; expected {_LEAST_BITS} to {MANTISSA}")
-        self._scale = Scale(mantissa_bits)
-        self._level = 0  # how often bins were joined in pairs
+        self._finest = self._scale = Scale(mantissa_bits)
         self._pixels: Pages | Runs = Pages(small=True) if mantissa_bits < MANTISSA else Runs()
         self._marked: Pages | Runs = Pages(small=True) if mantissa_bits < MANTISSA else Runs()
         self._weights: Pages | Runs = Pages() if mantissa_bits < MANTISSA else Runs()
         self._stage = np.zeros(0, np.int32)
         self._staged = 0
-        self._pieces: list[tuple[Bins, Ints]] = []
+        self._pieces: list[tuple[Keys, Ints]] = []
         self._pieced = 0
         self._pixel_count = 0
         self._marked_count = 0
@@ -159,8 +160,7 @@ class Meter:
             size = min(_PIECE, len(bits_P) - at, _STAGE - self._staged)
             bits = bits_P[at : at + size]
             self._look(bits)
-            bins = self._scale.bins(bits, signed=signed, near_one=near_one)
-            self._stage[self._staged : self._staged + size] = coarser(bins, self._level)
+            self._stage[self._staged : self._staged + size] = self._scale.bins(bits, signed=signed, near_one=near_one)
             at += size
             self._staged += size
             if self._staged == _STAGE:
@@ -168,18 +168,19 @@ class Meter:
 
     def _look(self, bits: Any) -> None:
         """Whether scores have digits that bins drop; maps of few levels mostly have none, and then all figures are exact."""
-        hidden = (1 << self._scale.dropped) - 1
+        hidden = (1 << self._finest.dropped) - 1
         if self._round and hidden:
             self._round = not bool((bits[:_PEEK] & hidden).any()) and not bool((bits & hidden).any())
 
     def _count_elsewhere(self, batch: Batch) -> None:
         """Count on the tensor's own device; only the bins that occur and their counts are brought over."""
+        self._settle()
         torch = sys.modules["torch"]
         chosen_B = torch.as_tensor(np.flatnonzero(batch.known_B), device=batch.scores_BP.device)
         bits = batch.scores_BP[chosen_B].reshape(-1).view(torch.int32)
         self._look(bits)
         bins, counts = torch.unique(self._scale.bins(bits), return_counts=True)
-        self._pixels.add(coarser(bins.cpu().numpy(), self._level), counts.cpu().numpy())
+        self._hold(bins.cpu().numpy(), counts.cpu().numpy())
 
     def _mark(self, batch: Batch, found: regions.Marked) -> None:
         """Gather the anomalous pixels and the weights of their regions."""
@@ -192,17 +193,17 @@ class Meter:
         else:
             scores = scores[found.places]
         weighed = regions.weigh(keys_of(scores), found)
-        bins = self._scale.bins_of_keys(weighed.keys)
-        self._compare(weighed, bins)
-        self._pieces.append((coarser(bins, self._level), weighed.weights))
-        self._pieced += len(bins)
+        self._compare(weighed)
+        self._pieces.append((weighed.keys, weighed.weights))
+        self._pieced += len(weighed.keys)
         if self._upstream is not None:
             self._upstream.extend(_upstream(batch, found))
 
-    def _compare(self, weighed: regions.Weighed, bins: Bins) -> None:
+    def _compare(self, weighed: regions.Weighed) -> None:
         """Whether scores that share a bin use to be equal or not is seen where it costs nothing: within a region."""
+        bins = self._finest.bins_of_keys(weighed.keys)
         shared = np.flatnonzero(weighed.follows[1:] & (bins[1:] == bins[:-1])) + 1
-        shared = shared[~self._scale.alone(weighed.keys[shared])]
+        shared = shared[~self._finest.alone(weighed.keys[shared])]
         equal = int(np.count_nonzero(weighed.keys[shared] == weighed.keys[shared - 1]))
         self._repeats += equal
         self._differs += len(shared) - equal
@@ -212,33 +213,42 @@ class Meter:
             self._settle()
 
     def _settle(self) -> None:
-        """Count what was gathered, and join bins where they have become too many."""
-        self._pixels.add(self._stage[: self._staged])
-        self._staged = 0
-        for bins, weights in _joined(self._pieces):
+        """Count what was gathered, and keep less where pages have become too many."""
+        staged, self._staged = self._stage[: self._staged], 0
+        self._hold(staged)
+        for keys, weights in _joined(self._pieces):
+            bins = self._scale.bins_of_keys(keys)
             self._marked.add(bins)
             self._weights.add(bins, weights)
         self._pieces, self._pieced = [], 0
         while isinstance(self._pixels, Pages) and self._tallied > LARGEST:
             self._fold()
 
+    def _hold(self, bins: Bins, counts: Ints | None = None) -> None:
+        """Count pixels, in wider bins where these alone would take more than `LARGEST`."""
+        while isinstance(self._pixels, Pages) and _least(bins) > LARGEST:
+            before = self._scale
+            self._fold()
+            bins = before.into(self._scale, bins)
+        self._pixels.add(bins, counts)
+
     @property
     def _tallied(self) -> int:
         return self._pixels.nbytes + self._marked.nbytes + self._weights.nbytes
 
     def _fold(self) -> None:
-        """Join bins in pairs. What is joined depends on all that was counted and not on its order: sums of a pair are the counts
-        that wider bins would have given, and the pages in use only become more."""
+        """Keep a bit less. When it comes to that depends on all that was counted and not on its order: the pages in use only
+        become more, and what bins were joined to is what the wider ones would have counted."""
+        before, self._scale = self._scale, Scale(self._scale.mantissa - 1)
         for tally in (self._pixels, self._marked, self._weights):
             if isinstance(tally, Pages):
-                tally.fold()
-        self._level += 1
+                tally.move(partial(before.into, self._scale))
 
     # Joining and sending
 
     def merge(self, other: Meter) -> None:
         """Add what another meter of the same settings counted; the other one stays as it is. Any order gives the same."""
-        if (self._scale.mantissa, self._upstream is None) != (other._scale.mantissa, other._upstream is None):
+        if (self._finest, self._upstream is None) != (other._finest, other._upstream is None):
             raise ScoreError("meters of different settings cannot be merged: mantissa_bits and upstream must be equal")
         self._settle()
         other._settle()
@@ -246,10 +256,12 @@ class Meter:
         self._admit(other._region_count)
         self._grow(other._pixel_count)
         self._marked_count += other._marked_count
-        while self._level < other._level:
+        while self._scale.mantissa > other._scale.mantissa:
             self._fold()
-        for tally, (bins, amounts) in zip((self._pixels, self._marked, self._weights), tables, strict=True):
-            tally.add(coarser(bins, self._level - other._level), amounts)
+        bins, counts = tables[0]
+        self._hold(other._scale.into(self._scale, bins), counts)
+        for tally, (bins, amounts) in zip((self._marked, self._weights), tables[1:], strict=True):
+            tally.add(other._scale.into(self._scale, bins), amounts)
         self._repeats, self._differs = self._repeats + other._repeats, self._differs + other._differs
         self._low, self._high = min(self._low, other._low), max(self._high, other._high)
         self._round, self._rounded = self._round and other._round, self._rounded or other._rounded
@@ -262,7 +274,7 @@ class Meter:
     @property
     def nbytes(self) -> int:
         """Bytes that are held, what was gathered and not yet counted included."""
-        pieces = sum(bins.nbytes + weights.nbytes for bins, weights in self._pieces)
+        pieces = sum(keys.nbytes + weights.nbytes for keys, weights in self._pieces)
         listed = 8 * (len(self._image_scores) + len(self._upstream or ())) + len(self._image_labels)
         return self._tallied + self._stage.nbytes + pieces + listed
 
@@ -274,7 +286,7 @@ class Meter:
         order = np.lexsort((self._labels, self._scores))
         return {
             "settings": np.array(
-                [self._scale.mantissa, self._level, self._round, self._rounded, self._upstream is not None], np.int64
+                [self._finest.mantissa, self._scale.mantissa, self._round, self._rounded, self._upstream is not None], np.int64
             ),
             "counts": np.array(
                 [self._pixel_count, self._marked_count, self._region_count, self._repeats, self._differs], np.int64
@@ -294,17 +306,18 @@ class Meter:
     def from_state(cls, state: Mapping[str, NDArray[Any]]) -> Self:
         """The meter of a `state`; ScoreError where the arrays are not one."""
         parts = _checked(state)
-        bits, level, round_, rounded, upstream = parts["settings"].tolist()
+        bits, kept, round_, rounded, upstream = parts["settings"].tolist()
         meter = cls(mantissa_bits=bits, upstream=bool(upstream))
         pixel_count, marked_count, region_count, meter._repeats, meter._differs = parts["counts"].tolist()
         meter._admit(region_count)
         meter._grow(pixel_count)
-        meter._marked_count, meter._level = marked_count, level
+        meter._marked_count, meter._scale = marked_count, Scale(kept)
         meter._round, meter._rounded = bool(round_), bool(rounded)
         meter._low, meter._high = parts["range"].tolist()
-        meter._pixels.add(parts["bins"], parts["pixels"].astype(np.int64))
-        meter._marked.add(parts["marked_bins"], parts["marked"])
-        meter._weights.add(parts["marked_bins"], parts["weights"])
+        meter._hold(parts["bins"], parts["pixels"].astype(np.int64))
+        marked_bins = Scale(kept).into(meter._scale, parts["marked_bins"])
+        meter._marked.add(marked_bins, parts["marked"])
+        meter._weights.add(marked_bins, parts["weights"])
         meter._image_scores.extend(parts["image_scores"].tolist())
         meter._image_labels.extend(parts["image_labels"].tobytes())
         if meter._upstream is not None:
@@ -353,7 +366,7 @@ class Meter:
             anomalous_pixels=self._marked_count,
             regions=self._region_count,
             constant=self._constant,
-            mantissa_bits=self._scale.mantissa - self._level,
+            mantissa_bits=self._scale.mantissa,
             why=_sentence(images, "images") or _sentence(pixels, "pixels"),
         )
 
@@ -400,12 +413,13 @@ class Meter:
         negatives, positives, weights = (np.zeros(rows, np.int64) for _ in range(3))
         negatives[0::2] = np.append(below, self._pixel_count) - np.append(0, above)
         negatives[1::2], positives[1::2], weights[1::2] = above - below - marked, marked, self._weights.table()[1]
-        exact = self._constant or (self._round and not self._rounded and not self._level)
-        lowest, highest = self._scale.ends(bins, self._level)
+        exact = self._constant or (self._round and not self._rounded and self._scale == self._finest)
+        lowest, highest = self._scale.ends(bins)
         thresholds = np.empty(rows)
         thresholds[0::2] = np.append(self._low, scores_of(highest + 1))  # what lies above the next row
         thresholds[1::2] = self._high if self._constant else scores_of(highest if exact else lowest)
-        alone = np.ones(rows, np.bool_)
+        alone, rooms = np.ones(rows, np.bool_), np.ones(rows, np.int64)
+        rooms[1::2] += highest.astype(np.int64) - lowest
         alone[1::2] = exact | ((lowest == highest) & (not self._rounded))
         kept = np.flatnonzero((negatives > 0) | (positives > 0))[::-1]
         return Table(
@@ -415,15 +429,26 @@ class Meter:
             weights=weights[kept],
             regions=self._region_count,
             exact=alone[kept],
-            mixed=self._differs > self._repeats,
+            rooms=rooms[kept] if self._differs > self._repeats else None,
         )
 
 
-def _joined(pieces: list[tuple[Bins, Ints]]) -> list[tuple[Bins, Ints]]:
+def _least(bins: Bins) -> int:
+    """Bytes that the pages of these bins take at least; pages in between are told from those in use only where it matters."""
+    if not len(bins):
+        return 0
+    low = int(bins.min()) >> 16
+    count = (int(bins.max()) >> 16) - low + 1
+    if 4 * PAGE * count > LARGEST:
+        count = int(np.count_nonzero(np.bincount((bins >> 16) - np.int32(low))))
+    return 4 * PAGE * count
+
+
+def _joined(pieces: list[tuple[Keys, Ints]]) -> list[tuple[Keys, Ints]]:
     """The pieces as one, or none."""
     if not pieces:
         return []
-    return [(np.concatenate([bins for bins, _ in pieces]), np.concatenate([weights for _, weights in pieces]))]
+    return [(np.concatenate([keys for keys, _ in pieces]), np.concatenate([weights for _, weights in pieces]))]
 
 
 def _upstream(batch: Batch, found: regions.Marked) -> list[float]:
@@ -479,12 +504,12 @@ def _checked(state: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
 
 
 def _inconsistent(parts: Mapping[str, NDArray[Any]]) -> str | None:
-    bits, level, *flags = parts["settings"].tolist()
+    bits, kept, *flags = parts["settings"].tolist()
     pixels, marked, count, *pairs = parts["counts"].tolist()
     low, high = parts["range"].tolist()
     bins, marked_bins = parts["bins"], parts["marked_bins"]
     lengths = len(bins) == len(parts["pixels"]) and len(marked_bins) == len(parts["marked"]) == len(parts["weights"])
-    if min(pairs) < 0 or not (_LEAST_BITS <= bits <= MANTISSA and 0 <= level <= bits and set(flags) <= {0, 1}):
+    if min(pairs) < 0 or not (_LEAST_BITS <= kept <= bits <= MANTISSA and set(flags) <= {0, 1}):
         return "its settings are none"
     if (
         not lengths
@@ -493,6 +518,9 @@ def _inconsistent(parts: Mapping[str, NDArray[Any]]) -> str | None:
         or len(parts["image_scores"]) != len(parts["image_labels"])
     ):
         return "columns do not belong together"
+    farthest = keys_of(np.array([np.inf], np.float32))
+    if len(bins) and max(-int(bins[0]), int(bins[-1])) > Scale(kept).bins_of_keys(farthest)[0]:
+        return "it has bins of no score"
     if (np.diff(bins) <= 0).any() or (np.diff(marked_bins) <= 0).any() or not np.isin(marked_bins, bins).all():
         return "its bins are not in order"
     amounts = [parts[name].astype(np.int64) for name in ("pixels", "marked", "weights")]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from threecad.metrics.bins import Bins, coarser
+from threecad.metrics.bins import Bins
 
 Ints = NDArray[np.int64]
 
@@ -95,12 +95,12 @@ class Pages:
         self._dtype = np.int64
         self._pages = {page: numbers.astype(np.int64) for page, numbers in self._pages.items()}
 
-    def fold(self) -> None:
-        """Join bins in pairs, see `bins.coarser`."""
+    def move(self, moved: Callable[[Bins], Bins]) -> None:
+        """Put all that a bin holds into another one."""
         found = self._found()
         self._pages = {}
         for bins, numbers in found:
-            self.add(coarser(bins, 1), numbers)
+            self.add(moved(bins), numbers)
 
     def table(self) -> tuple[Bins, Ints]:
         """The bins that hold something, ascending, and what they hold."""

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from threecad.learning.evaluate import curves, gallery
-from threecad.pipeline.plots import _saved
+from threecad.pipeline.plots import saved
 from threecad.pipeline.plots.lettering import Lettering, letter, quiet, styled
 from threecad.pipeline.summary import plain
 
@@ -46,7 +46,7 @@ def _file(figure: Figure, form: str, title: str, dpi: float) -> bytes:
     import matplotlib
 
     with matplotlib.rc_context({"savefig.dpi": dpi} if form == "png" else {}):
-        return _saved(figure, form, title)
+        return saved(figure, form, title)
 
 
 def _lettering(names: Sequence[str]) -> Lettering:

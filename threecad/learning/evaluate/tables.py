@@ -17,8 +17,8 @@ from threecad.learning.evaluate.results import FIGURES, Evaluation, Share, as_js
 from threecad.metrics import Bounded
 from threecad.pipeline.summary import count, plain
 from threecad.pipeline.tables.grid import Grid
-from threecad.pipeline.tables.terminal import _put
-from threecad.pipeline.tables.tex import _spelled, _tex
+from threecad.pipeline.tables.terminal import put
+from threecad.pipeline.tables.tex import escaped, spelled_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +47,7 @@ def show(done: Evaluation, console: Console) -> None:
     console.print(plain(" · ".join(head)), style="bold", markup=False)
     console.print()
     for grid in grids(done):
-        _put(console, grid)
+        put(console, grid)
 
 
 def grids(done: Evaluation) -> list[Grid]:
@@ -215,7 +215,7 @@ def latex(done: Evaluation) -> str:
     """
     lines = [f"% threecad evaluate: {plain(done.run)} on {plain(done.dataset)}", r"% \usepackage{booktabs,amssymb}"]
     names = dict.fromkeys(plain(each.category) for each in done.categories)
-    lines += [f"% {escaped}: {name}" for name in names if (escaped := _spelled(name)) != name]
+    lines += [f"% {spelled}: {name}" for name in names if (spelled := spelled_out(name)) != name]
     for number, first, second in PAPER:
         lines += ["", *_tabular(done, number, first, second)]
     return "\n".join(lines) + "\n"
@@ -227,7 +227,7 @@ def _tabular(done: Evaluation, number: str, first: str, second: str) -> Iterator
     limit = f", P-PRO up to a false-positive rate of {done.pro_limit:g}" if "aupro" in (first, second) else ""
     yield r"\begin{table*}[t]"
     yield r"\centering"
-    yield f"\\caption{{{_tex(f'{pair} (%) on {plain(done.dataset)}, at {resolution}{limit}.')}}}"
+    yield f"\\caption{{{escaped(f'{pair} (%) on {plain(done.dataset)}, at {resolution}{limit}.')}}}"
     yield f"\\label{{tab:evaluation-{number}}}"
     names = [each.category for each in done.categories]
     cells = [_pair(each.figures[first], each.figures[second]) for each in done.categories]
@@ -245,7 +245,7 @@ def _tabular(done: Evaluation, number: str, first: str, second: str) -> Iterator
     for at, row in enumerate(rows):
         if at == 1 or (not side_by_side and at == len(rows) - 1):
             yield r"\midrule"
-        yield " & ".join(_tex(text) for text in row) + r" \\"
+        yield " & ".join(escaped(text) for text in row) + r" \\"
     yield r"\bottomrule"
     yield r"\end{tabular}"
     yield r"\end{table*}"

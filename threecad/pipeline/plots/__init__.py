@@ -80,11 +80,11 @@ def render(
             continue
         with quiet(), styled(lettering):
             figure = make(Sheet(statistics, lettering))
-            made = [(f"{name}.{form}", _saved(figure, form, f"{plain(statistics.name)}: {TITLES[name]}")) for form in formats]
+            made = [(f"{name}.{form}", saved(figure, form, f"{plain(statistics.name)}: {TITLES[name]}")) for form in formats]
         yield from made  # outside, so that whoever takes them never sees our style
 
 
-def _saved(figure: Figure, form: str, title: str) -> bytes:
+def saved(figure: Figure, form: str, title: str) -> bytes:
     """A figure as a file, without the day, the program's version, or anything else that differs from run to run."""
     told: dict[str, dict[str, Any]] = {
         "svg": {"Date": None, "Creator": None, "Title": title},

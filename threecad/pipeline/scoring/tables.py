@@ -20,7 +20,7 @@ from threecad.formats import queue
 from threecad.metrics import Bounded
 from threecad.pipeline.scoring.result import FIGURES, bounds_of, total, value_of
 from threecad.pipeline.summary import count, plain
-from threecad.pipeline.tables.tex import _tex as escaped
+from threecad.pipeline.tables.tex import escaped
 from threecad.pipeline.tables.writing import NONE
 
 if TYPE_CHECKING:

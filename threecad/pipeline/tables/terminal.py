@@ -36,7 +36,7 @@ def show(statistics: Statistics, compared: Sequence[Statistics], console: Consol
     if not statistics.images:
         console.print("It holds no image.\n")
     for grid in grids(statistics, compared):
-        _put(console, grid)
+        put(console, grid)
     folder = dataset or statistics.name
     rest = shlex.join(("threecad", "stats", folder, "--json"))
     _list(console, "Images that stand in two splits", [_same(each) for each in statistics.copies if each.across], rest)
@@ -62,7 +62,7 @@ def _next(statistics: Statistics, folder: str) -> Iterator[str]:
         yield f"Next: move {count(doubts.training, 'defective image')} out of train."
 
 
-def _put(console: Console, grid: Grid) -> None:
+def put(console: Console, grid: Grid) -> None:
     """A table under its title, an empty line after. Names and prose fold where there is no room, numbers never."""
     left, most = len(grid.rows), len(grid.rows) if grid.key == "overview" else MOST_ROWS
     rows = grid.rows

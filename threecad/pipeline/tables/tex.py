@@ -62,7 +62,7 @@ def latex(statistics: Statistics, compared: Sequence[Statistics] = ()) -> str:
     chosen = [grid for grid in grids(statistics, compared) if grid.key in ("overview", "comparison", *dict(SPREADS))]
     lines = [f"% threecad stats: {plain(statistics.name)}", r"% \usepackage{booktabs,amssymb}"]
     names = dict.fromkeys(row[0] for grid in chosen for row in grid.rows)
-    lines += [f"% {escaped}: {plain(name)}" for name in names if (escaped := _spelled(plain(name))) != plain(name)]
+    lines += [f"% {spelled}: {plain(name)}" for name in names if (spelled := spelled_out(plain(name))) != plain(name)]
     for grid in chosen:
         lines += ["", *_tabular(grid, statistics.name)]
     return "\n".join(lines) + "\n"
@@ -73,28 +73,28 @@ def _tabular(grid: Grid, name: str) -> Iterator[str]:
     caption = f"{title[:1].upper()}{title[1:]} ({plain(name)})." + (f" {grid.note}" if grid.note else "")
     yield r"\begin{table*}[t]"
     yield r"\centering"
-    yield f"\\caption{{{_tex(caption)}}}"
+    yield f"\\caption{{{escaped(caption)}}}"
     yield f"\\label{{tab:{grid.key.replace('_', '-')}}}"
     yield f"\\begin{{tabular}}{{{grid.align.replace('p', 'l')}}}"
     yield r"\toprule"
     for line in zip(*stacked(grid.columns), strict=True):  # a heading of several lines, as several rows: needs no package
-        yield " & ".join(map(_tex, line)) + r" \\"
+        yield " & ".join(map(escaped, line)) + r" \\"
     yield r"\midrule"
     for row in grid.rows:
         if row[0] == ALL and len(grid.rows) > 1:
             yield r"\midrule"
-        yield " & ".join(_tex(cell) for cell in row) + r" \\"
+        yield " & ".join(escaped(cell) for cell in row) + r" \\"
     yield r"\bottomrule"
     yield r"\end{tabular}"
     yield r"\end{table*}"
 
 
-def _tex(text: str) -> str:
+def escaped(text: str) -> str:
     r"""Text that LaTeX prints and never obeys.
 
-    >>> print(_tex("a_b & 50 % of é"), _tex("1~6/1~1"), _tex(r"\input{x}"))
+    >>> print(escaped("a_b & 50 % of é"), escaped("1~6/1~1"), escaped(r"\input{x}"))
     a\_b \& 50 \% of \'{e} 1$\sim$6/1$\sim$1 \textbackslash{}input\{x\}
-    >>> print(_tex("划痕"))
+    >>> print(escaped("划痕"))
     \textbackslash{}u5212\textbackslash{}u75d5
     """
     # Two equal signs in a row would become one, as -- becomes a dash.
@@ -114,7 +114,7 @@ def _glyph(char: str) -> str:
     return "".join(_LATEX.get(each, each) for each in _code_point(char))
 
 
-def _spelled(text: str) -> str:
+def spelled_out(text: str) -> str:
     """The text as LaTeX shows it: what plain LaTeX lacks is spelled."""
     return "".join(_code_point(char) if _glyph(char).startswith(r"\textbackslash{}u") and char != "\\" else char for char in text)
 

@@ -1,0 +1,80 @@
+"""Options that several commands have, and what they mean."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from threecad.cli.frame import F
+from threecad.errors import ConfigError
+
+if TYPE_CHECKING:
+    from threecad.formats.layouts import Request
+
+LAYOUTS = ("threecad", "visa", "realiad", "manifest", "deeppcb", "mvtec", "index", "pair", "beside", "folder")
+
+
+def _all(command: F, options: Sequence[Callable[[Any], Any]]) -> F:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def layout_options(command: F) -> F:
+    """The options that say what a data set's folders do not."""
+    options = [
+        click.option(
+            "--layout", type=click.Choice(LAYOUTS), help="How the data set stands in its folders [default: recognised]."
+        ),
+        click.option("--images", metavar="DIR", help="Folder of the images inside DATASET, where they lie apart from the masks."),
+        click.option("--masks", metavar="DIR", help="Folder of the masks inside DATASET."),
+        click.option("--table", metavar="FILE", help="The split file inside DATASET, where there are several (VisA, Real-IAD)."),
+        click.option(
+            "--names",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help='Names of the values of index masks: JSON such as {"1": "dent"}, or a line "1 dent" each.',
+        ),
+    ]
+    return _all(command, options)
+
+
+def measuring_options(command: F) -> F:
+    """The options of commands that look at every image."""
+    options = [
+        click.option("--category", "categories", multiple=True, metavar="NAME", help="Only this category; may be repeated."),
+        click.option("--workers", type=click.IntRange(min=1), help="Threads [default: one a core]."),
+        click.option("--no-cache", is_flag=True, help="Measure every image anew, and remember nothing."),
+    ]
+    return _all(command, options)
+
+
+def request_from(options: dict[str, Any]) -> Request:
+    """What `layout_options` got. ConfigError where the file of names cannot be read."""
+    from threecad.formats.layouts import Request
+
+    parts = {name: options[name] for name in ("layout", "images", "masks", "table")}
+    return Request(**parts, names=None if options["names"] is None else _names(options["names"]))
+
+
+def _names(file: Path) -> dict[int, str]:
+    """Value → type, from a JSON object or from lines that begin with a number."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror}); expected names of mask values") from None
+    except ValueError:
+        raise ConfigError(f"{file}: expected names of mask values in UTF-8") from None
+    try:
+        pairs = (
+            json.loads(text).items()
+            if text.lstrip().startswith("{")
+            else (row.split(None, 1) for row in text.splitlines() if row)
+        )
+        return {int(value): str(name).strip() for value, name in pairs}
+    except (ValueError, RecursionError):
+        raise ConfigError(f'{file}: expected JSON such as {{"1": "dent"}}, or a line such as "1 dent" for each value') from None
