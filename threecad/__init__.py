@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from threecad import metrics
     from threecad.domain import (
         Action,
         Annotation,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from threecad.pipeline.convert import convert
     from threecad.pipeline.profile import statistics
     from threecad.pipeline.report import report
+    from threecad.pipeline.scoring import score
     from threecad.pipeline.single import read_labelme, regions
     from threecad.pipeline.view import view
 
@@ -67,13 +69,14 @@ _HOMES = {
     "threecad.pipeline.convert": ("convert",),
     "threecad.pipeline.profile": ("statistics",),
     "threecad.pipeline.report": ("report",),
+    "threecad.pipeline.scoring": ("score",),
     "threecad.pipeline.view": ("view",),
     "threecad.pipeline.single": ("read_labelme", "regions"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [  # noqa: RUF022 - in the order of a first reading
-    "convert", "check", "Dataset", "statistics", "audit", "report", "view", "card", "agree", "Pipeline", "Decisions", "Request",
+    "convert", "check", "Dataset", "statistics", "audit", "report", "view", "card", "agree", "score", "metrics", "Pipeline", "Decisions", "Request",
     "read_labelme", "regions",
     "Action", "Annotation", "Case", "Code", "Decision", "Entry", "Finding", "Manifest", "Measure", "Region", "Sample", "Shape",
     "Size", "Source", "Split", "State", "Tile", "Window", "BusyError", "ConfigError", "LayoutError", "ReadError", "ThreecadError",
@@ -81,6 +84,8 @@ __all__ = [  # noqa: RUF022 - in the order of a first reading
 
 
 def __getattr__(name: str) -> object:
+    if name == "metrics":
+        return importlib.import_module("threecad.metrics")
     if name not in _HOME:
         raise AttributeError(f"module 'threecad' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME[name]), name)

@@ -475,6 +475,7 @@ def test_the_state_of_an_empty_meter_leads_back() -> None:
         ("counts", lambda column: column + 1, "do not add up"),
         ("counts", lambda column: column[:2], "shape"),
         ("settings", lambda column: column + 100, "settings"),
+        ("settings", lambda column: np.array([23, *column[1:]]), "exact bins"),
         ("range", lambda column: column[::-1], "range of scores"),
         ("range", lambda column: column * np.nan, "range of scores"),
         ("image_labels", lambda column: column + 1, "labels"),

@@ -22,6 +22,8 @@ Bins = NDArray[np.int32]
 
 MANTISSA = 23
 """Bits of mantissa of a float32; with as many kept, each number has a bin of its own."""
+LEAST_BITS = 4
+"""Fewer would leave bounds that say nothing."""
 
 _MAGNITUDE = 0x7FFF_FFFF  # all bits of a float32 but its sign
 _HALF, _ONE, _INFINITY = 0x3F00_0000, 0x3F80_0000, 0x7F80_0000  # the bits of 0.5, 1 and infinity

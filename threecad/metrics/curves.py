@@ -138,10 +138,10 @@ def average_precision(table: Table) -> Bounded:
 def _spread_precision(own: Floats, others: Floats, before: Floats, false: Floats, rooms: Floats) -> Floats:
     """The sum of the precisions at a bin's p positives where these and its n negatives are spread evenly over w scores.
 
-    So n k / (p + 1) negatives come before the k-th, and of those that are equal to it n / 2w and (p - 1) / 2w count besides. With
-    these added to F and T, the sum of (T+k) / (T+F+a k), with a = 1 + n / (p + 1), is that of 1/a + (T - (T+F)/a) / (T+F+a k), the
-    last part by the same integral as above. A single positive, as at the top of the scores where the integral would be rough,
-    needs none.
+    So n k / (p + 1) negatives come before the k-th, and of those that are equal to it n / 2w and (p - 1) / 2w count besides.
+    With these added to F and T, the sum of (T+k) / (T+F+a k), with a = 1 + n / (p + 1), is that of 1/a and of
+    (T - (T+F)/a) / (T+F+a k), this by the same integral as above. A single positive, as at the top of the scores where the
+    integral would be rough, needs none.
     """
     slope = 1 + others / (own + 1)
     before = before + (own - 1) / (2 * rooms)

@@ -18,8 +18,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from threecad.metrics import curves, regions
-from threecad.metrics.bins import MANTISSA, Bins, Keys, Scale, keys_of, scores_of
+from threecad.metrics import curves, regions, states
+from threecad.metrics.bins import LEAST_BITS, MANTISSA, Bins, Keys, Scale, keys_of, scores_of
 from threecad.metrics.curves import POINTS, Bounded, Curve, Table
 from threecad.metrics.inputs import Batch, ScoreError, flat, is_elsewhere, read
 from threecad.metrics.tallies import PAGE, Ints, Pages, Runs
@@ -32,7 +32,6 @@ _FEW = 1 << 18  # anomalous pixels that are gathered, 3 MB
 _PIECE = 1 << 16  # pixels that are turned into bins together, so that they stay in the cache
 _PEEK = 64  # scores that show that a map has more digits than bins
 _NARROW = 1 << 32  # pixels up to which a count needs no more than 32 bits
-_LEAST_BITS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +82,8 @@ class Meter:
     """
 
     def __init__(self, *, mantissa_bits: int = 16, upstream: bool = False) -> None:
-        if not _LEAST_BITS <= mantissa_bits <= MANTISSA:
-            raise ScoreError(f"mantissa_bits is {mantissa_bits}; expected {_LEAST_BITS} to {MANTISSA}")
+        if not LEAST_BITS <= mantissa_bits <= MANTISSA:
+            raise ScoreError(f"mantissa_bits is {mantissa_bits}; expected {LEAST_BITS} to {MANTISSA}")
         self._finest = self._scale = Scale(mantissa_bits)
         self._pixels: Pages | Runs = Pages(small=True) if mantissa_bits < MANTISSA else Runs()
         self._marked: Pages | Runs = Pages(small=True) if mantissa_bits < MANTISSA else Runs()
@@ -305,7 +304,7 @@ class Meter:
     @classmethod
     def from_state(cls, state: Mapping[str, NDArray[Any]]) -> Self:
         """The meter of a `state`; ScoreError where the arrays are not one."""
-        parts = _checked(state)
+        parts = states.checked(state)
         bits, kept, round_, rounded, upstream = parts["settings"].tolist()
         meter = cls(mantissa_bits=bits, upstream=bool(upstream))
         pixel_count, marked_count, region_count, meter._repeats, meter._differs = parts["counts"].tolist()
@@ -316,10 +315,10 @@ class Meter:
         meter._low, meter._high = parts["range"].tolist()
         meter._hold(parts["bins"], parts["pixels"].astype(np.int64))
         marked_bins = Scale(kept).into(meter._scale, parts["marked_bins"])
-        meter._marked.add(marked_bins, parts["marked"])
-        meter._weights.add(marked_bins, parts["weights"])
+        meter._marked.add(marked_bins, parts["marked"].astype(np.int64))
+        meter._weights.add(marked_bins, parts["weights"].astype(np.int64))
         meter._image_scores.extend(parts["image_scores"].tolist())
-        meter._image_labels.extend(parts["image_labels"].tobytes())
+        meter._image_labels.extend(parts["image_labels"].astype(np.uint8).tobytes())
         if meter._upstream is not None:
             meter._upstream.extend(parts["upstream"].tolist())
         meter._settle()
@@ -471,67 +470,3 @@ def _check_limit(limit: float) -> None:
 
 def _sentence(why: str | None, level: str) -> str | None:
     return f"{why}, so the figures of {level} are undefined".capitalize() if why else None
-
-
-_STATE = {
-    "settings": ("i", 5),
-    "counts": ("i", 5),
-    "range": ("f", 2),
-    "bins": ("i", None),
-    "pixels": ("iu", None),
-    "marked_bins": ("i", None),
-    "marked": ("i", None),
-    "weights": ("i", None),
-    "image_scores": ("f", None),
-    "image_labels": ("u", None),
-    "upstream": ("f", None),
-}
-
-
-def _checked(state: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """The arrays of a state, whoever wrote it: what does not add up would give figures that look like figures."""
-    parts: dict[str, NDArray[Any]] = {}
-    for name, (kind, length) in _STATE.items():
-        if name not in state:
-            raise ScoreError(f"the state of a meter has no {name!r}")
-        array_ = np.asarray(state[name])
-        if array_.ndim != 1 or array_.dtype.kind not in kind or length not in (None, len(array_)):
-            raise ScoreError(f"{name!r} in the state of a meter is {array_.dtype} of shape {array_.shape}")
-        parts[name] = array_
-    if why := _inconsistent(parts):
-        raise ScoreError(f"the state of a meter is damaged: {why}")
-    return parts
-
-
-def _inconsistent(parts: Mapping[str, NDArray[Any]]) -> str | None:
-    bits, kept, *flags = parts["settings"].tolist()
-    pixels, marked, count, *pairs = parts["counts"].tolist()
-    low, high = parts["range"].tolist()
-    bins, marked_bins = parts["bins"], parts["marked_bins"]
-    lengths = len(bins) == len(parts["pixels"]) and len(marked_bins) == len(parts["marked"]) == len(parts["weights"])
-    if min(pairs) < 0 or not (_LEAST_BITS <= kept <= bits <= MANTISSA and set(flags) <= {0, 1}):
-        return "its settings are none"
-    if (
-        not lengths
-        or bins.dtype != np.int32
-        or marked_bins.dtype != np.int32
-        or len(parts["image_scores"]) != len(parts["image_labels"])
-    ):
-        return "columns do not belong together"
-    farthest = keys_of(np.array([np.inf], np.float32))
-    if len(bins) and max(-int(bins[0]), int(bins[-1])) > Scale(kept).bins_of_keys(farthest)[0]:
-        return "it has bins of no score"
-    if (np.diff(bins) <= 0).any() or (np.diff(marked_bins) <= 0).any() or not np.isin(marked_bins, bins).all():
-        return "its bins are not in order"
-    amounts = [parts[name].astype(np.int64) for name in ("pixels", "marked", "weights")]
-    if any((each < 0).any() for each in amounts) or (amounts[1] > amounts[0][np.searchsorted(bins, marked_bins)]).any():
-        return "more pixels of a bin are anomalous than there are"
-    if [int(each.sum()) for each in amounts] != [pixels, marked, count * regions.WHOLE]:
-        return "its counts do not add up"
-    if pixels and not low <= high:
-        return "its range of scores is none"
-    if (parts["image_labels"] > 1).any():
-        return "it has labels that are neither 0 nor 1"
-    if np.isnan(parts["image_scores"]).any() or not np.isfinite(parts["upstream"]).all():
-        return "it holds NaN"
-    return None
