@@ -76,7 +76,8 @@ _HOMES = {
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [  # noqa: RUF022 - in the order of a first reading
-    "convert", "check", "Dataset", "statistics", "audit", "report", "view", "card", "agree", "score", "metrics", "Pipeline", "Decisions", "Request",
+    "convert", "check", "Dataset", "statistics", "audit", "report", "view", "card", "agree", "score", "metrics",
+    "Pipeline", "Decisions", "Request",
     "read_labelme", "regions",
     "Action", "Annotation", "Case", "Code", "Decision", "Entry", "Finding", "Manifest", "Measure", "Region", "Sample", "Shape",
     "Size", "Source", "Split", "State", "Tile", "Window", "BusyError", "ConfigError", "LayoutError", "ReadError", "ThreecadError",
