@@ -44,7 +44,7 @@ def test_the_schema_of_a_run_takes_what_a_run_writes_and_nothing_else(generated:
 
     trained = Trained(name="glass", categories=("glass",), folder="glass", images=3, seconds=1.5)
     cut = Cut(slice_size=1024, overlap_ratio=0.2, edge="shift")
-    contents = Contents(dataset="line7", cut=cut, teacher="0" * 64, models=(trained,))
+    contents = Contents(threecad="0.1.0", dataset="line7", cut=cut, teacher="0" * 64, models=(trained,))
     threshold = Threshold(image=0.5, photograph=0.6, false_positive_rate=0.01, images=3, photographs=2, source="validation")
     for name, value in (("run", contents), ("threshold", threshold)):
         validator = Draft202012Validator(json.loads(generated[name]))

@@ -34,7 +34,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from threecad.learning import config
 from threecad.learning.config import Recipe
@@ -47,6 +47,12 @@ from threecad.learning.textures import Textures
 PARTS = ("paint", "teacher", "student", "recovery", "segmentation", "distances and losses", "backward", "optimiser")
 MODULES = {"student": ("student", "adapters"), "recovery": ("fusion", "recovery"), "segmentation": ("segmentation",)}
 TEXTURES = 16
+
+
+def convolution_backward(out: Any, images: Any, weight: Any, *rest: Any, out_shape: Any = None) -> int:
+    """FLOPs of a convolution's gradients: each costs as much as the convolution. torch's own formula knows no groups."""
+    transposed, wanted = rest[4], rest[7]
+    return conv_flop_count(images, weight, out, transposed) * (wanted[0] + wanted[1])
 
 
 class Side:
@@ -141,7 +147,8 @@ class Side:
 
     def flops(self) -> float:
         """Of a step, for each image."""
-        with FlopCounterMode(display=False) as counter:
+        mapping: dict[Any, Any] = {torch.ops.aten.convolution_backward: convolution_backward}
+        with FlopCounterMode(display=False, custom_mapping=mapping) as counter:
             self.run(1)
         return counter.get_total_flops() / len(self.images_BHW3)
 

@@ -77,7 +77,9 @@ def a_run(
         runs.write_json(root / folder / runs.THRESHOLD, limit)
         trained.append(Trained(name=name, categories=own, folder=folder, images=9, seconds=1.0))
     runs.write_recipe(root, recipe)
-    runs.write_json(root / runs.RUN, runs.Contents(dataset="data", cut=None, teacher="0" * 64, models=tuple(trained)))
+    runs.write_json(
+        root / runs.RUN, runs.Contents(threecad="0.1.0", dataset="data", cut=None, teacher="0" * 64, models=tuple(trained))
+    )
     return root
 
 

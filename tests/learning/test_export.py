@@ -55,7 +55,7 @@ def made(root: Path, *names: str, recipe: dict[str, Any] | None = None, joint: b
             runs.write_model(root / name, Cfrg(settings.model, teacher))
             runs.write_json(root / name / runs.THRESHOLD, LIMIT)
     trained = tuple(Trained(name=name, categories=held, folder=name, images=3, seconds=1.5) for name, held in models)
-    runs.write_json(root / runs.RUN, Contents(dataset="parts", cut=CUT, teacher=digest, models=trained))
+    runs.write_json(root / runs.RUN, Contents(threecad=__version__, dataset="parts", cut=CUT, teacher=digest, models=trained))
     return Run(root)
 
 

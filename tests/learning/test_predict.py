@@ -62,7 +62,9 @@ def finished_run(root: Path, *categories: str, cut: Cut | None = CUT, image: flo
             runs.write_json(root / name / runs.THRESHOLD, limit)
             models.append(runs.Trained(name=name, categories=(name,), folder=name, images=4, seconds=1))
     runs.write_recipe(root, recipe)
-    runs.write_json(root / runs.RUN, runs.Contents(dataset="toys", cut=cut, teacher=digest, models=tuple(models)))
+    runs.write_json(
+        root / runs.RUN, runs.Contents(threecad="0.1.0", dataset="toys", cut=cut, teacher=digest, models=tuple(models))
+    )
     return root
 
 

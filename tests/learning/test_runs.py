@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import stat
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from toys import TEACHER
 
+from threecad import __version__
 from threecad.errors import ConfigError, LayoutError, ReadError, ThreecadError
 from threecad.learning import runs, weights
 from threecad.learning.config import Recipe
@@ -43,14 +45,22 @@ def made(root: Path, *models: Trained, **settings: Any) -> tuple[Run, dict[str, 
             networks[model.name] = Cfrg(recipe.model, teacher)
             runs.write_model(root / model.folder, networks[model.name])
             runs.write_json(root / model.folder / runs.THRESHOLD, LIMIT)
-    contents = Contents(dataset="parts", cut=CUT, teacher=digest, models=models or (trained("metal"),))
+    contents = Contents(threecad=__version__, dataset="parts", cut=CUT, teacher=digest, models=models or (trained("metal"),))
     runs.write_json(root / runs.RUN, contents)
     return Run(root), networks
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("runs") / "run"
+    made(root)
+    return root
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    return made(tmp_path / "run")[0]
+def run(whole: Path, tmp_path: Path) -> Run:
+    """One of its own for each test, to be damaged."""
+    return Run(shutil.copytree(whole, tmp_path / "run"))
 
 
 def change(path: Path, **changes: Any) -> None:
@@ -256,15 +266,20 @@ def test_a_recipe_with_a_setting_that_is_none_is_told(run: Run) -> None:
 # Writing
 
 
+def half_written(path: Path, error: Exception) -> None:
+    with writing(path) as beside:
+        beside.write_bytes(b"half")
+        raise error
+
+
 def test_what_is_written_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "new" / "file"
     with writing(path) as beside:
         beside.write_bytes(b"one")
         assert not path.exists()
     assert path.read_bytes() == b"one"
-    with pytest.raises(KeyError), writing(path) as beside:
-        beside.write_bytes(b"other")
-        raise KeyError
+    with pytest.raises(KeyError):
+        half_written(path, KeyError())
     assert path.read_bytes() == b"one"
     assert [each.name for each in path.parent.iterdir()] == ["file"]
 
@@ -279,9 +294,8 @@ def test_what_is_written_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_a_full_disk_is_a_sentence_and_leaves_what_was(tmp_path: Path, error: Exception, why: str) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"before")
-    with pytest.raises(ThreecadError, match=rf"file: cannot be written \({why}"), writing(path) as beside:
-        beside.write_bytes(b"half")
-        raise error
+    with pytest.raises(ThreecadError, match=rf"file: cannot be written \({why}"):
+        half_written(path, error)
     assert path.read_bytes() == b"before"
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 

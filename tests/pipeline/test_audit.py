@@ -88,6 +88,20 @@ def test_a_data_set_without_copies_is_clean(clean: Path) -> None:
     assert (found.copies, found.overlaps, found.dropped, found.findings) == ((), (), (), ())
 
 
+def test_where_nothing_can_stand_in_two_splits_that_is_said_and_not_clean(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from threecad.pipeline import audit_summary
+
+    put(tmp_path / "bolt/train/good/a.png", png(1))
+    found = audit(tmp_path, cache=None)
+    assert found.splits == ("train",)
+    audit_summary.show(found, tmp_path)
+    told = capsys.readouterr().out
+    assert "all is of split train" in told
+    assert "Clean" not in told
+
+
 def test_copies_across_splits_are_found(leaking: Path) -> None:
     found = look(leaking)
     assert not found.clean

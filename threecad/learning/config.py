@@ -159,7 +159,7 @@ class Recipe(Section):
     """
 
     protocol: Protocol = "paper"
-    """What the defaults follow: the paper, or what its authors ran."""
+    """What settings that are left out follow: the paper, or what its authors ran."""
     data: Data = Field(default_factory=Data)
     """Which images train, and how they become the model's squares."""
     synthesis: Synthesis = Field(default_factory=Synthesis)

@@ -77,8 +77,11 @@ def precision(wanted: str, kind: str) -> str:
 
 def fabric(chosen: Devices, wanted: str, *, together: bool = False) -> Fabric:
     """Fabric on the first device, or on all of them `together` (DDP)."""
+    import logging
+
     from lightning_fabric import Fabric
 
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells of each choice that was made above
     places: Any = list(chosen.places) if together else list(chosen.places[:1])
     return Fabric(
         accelerator=chosen.kind,

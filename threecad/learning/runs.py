@@ -24,7 +24,6 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors.torch import save
 
-from threecad import __version__
 from threecad.errors import ConfigError, LayoutError, ReadError, ThreecadError
 from threecad.learning import weights
 from threecad.learning.config import Recipe
@@ -77,7 +76,8 @@ class Contents(_Part):
     """run.json."""
 
     format: int = FORMAT
-    threecad: str = __version__
+    threecad: str
+    """Version that wrote it."""
     dataset: str
     """The data set's name."""
     cut: Cut | None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from threecad import __version__
 from threecad.errors import ConfigError
 from threecad.formats.dataset import is_written, read_manifest
 from threecad.learning import cache, checkpoints, loop, plan, runs, textures, thresholds, weights
@@ -115,7 +116,13 @@ def train(
         for each, folder in zip(plans, folders([each.name for each in plans]), strict=True)
     ]
     trained = _each(tasks, chosen, progress, tell) if len(tasks) > 1 else [_train(tasks[0], chosen, progress, tell)]
-    contents = Contents(dataset=Path(dataset).resolve().name, cut=_cut(Path(dataset)), teacher=digest, models=tuple(trained))
+    contents = Contents(
+        threecad=__version__,
+        dataset=Path(dataset).resolve().name,
+        cut=_cut(Path(dataset)),
+        teacher=digest,
+        models=tuple(trained),
+    )
     runs.write_json(root / runs.RUN, contents)
     for task in tasks:
         for name in (runs.STATE, DONE):

@@ -49,6 +49,8 @@ class Audit:
     dropped: tuple[tuple[str, str], ...]
     findings: tuple[Finding, ...]
     note: str | None = field(default=None, compare=False)
+    splits: tuple[str, ...] = ()
+    """Those in which images were found, sorted: of fewer than two there is nothing to tell apart."""
 
     @property
     def clean(self) -> bool:
@@ -98,6 +100,7 @@ def audit(
         dropped=tuple(dropped),
         findings=tuple(sorted(set(findings), key=lambda each: (each.code, each.source, each.detail))),
         note=going.note,
+        splits=tuple(sorted({str(split) for split in splits.values() if split is not None})),
     )
 
 
@@ -166,6 +169,7 @@ def as_json(found: Audit) -> dict[str, Any]:
         "name": found.name,
         "layout": found.layout,
         "images": found.images,
+        "splits": list(found.splits),
         "unseen": found.unseen,
         "clean": found.clean,
         "copies": [{"exact": group.exact, "members": [list(member) for member in group.members]} for group in found.copies],

@@ -42,6 +42,10 @@ def show(found: Audit, dataset: Path, clean: Path | None = None) -> None:
         (f"{each.first} and {each.second} share {count(each.pixels, 'pixel')} of {each.source}" for each in found.overlaps),
     )
     tell("Findings", (f"{each.code} {each.source}: {MEANING[each.code]} ({each.detail})" for each in found.findings))
+    if found.clean and len(found.splits) < 2:
+        there = f"all is of split {found.splits[0]}" if found.splits else "there is no split"
+        say(f"Nothing can stand in two splits: {there}.", "bold")
+        return
     if found.clean:
         say("Clean: no image, no photograph and no pixel stands in two splits.", "bold green")
         return
