@@ -13,6 +13,7 @@ import torch
 
 from threecad.errors import ConfigError, ReadError
 from threecad.learning.runs import STATE, writing
+from threecad.learning.weights import DAMAGED
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,7 +72,7 @@ def read(folder: Path, mark: Mapping[str, str]) -> State | None:
         theirs = dict(found["mark"])
         state = State(**{name: found[name] for name in State.__slots__})
         version = int(found["format"])
-    except (OSError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError):
+    except (OSError, pickle.UnpicklingError, *DAMAGED):
         raise ReadError(
             f"{path}: is damaged, or no state of a training; delete it, and its model is trained from the start"
         ) from None

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _LARGEST = 8 << 30
 """Bytes of a file of weights; no backbone of timm's comes near."""
 
-_DAMAGED = (
+DAMAGED = (
     *(RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError),
     *(zipfile.BadZipFile, struct.error, OverflowError, MemoryError),
 )
@@ -83,7 +83,7 @@ def read(file: Path) -> dict[str, Tensor]:
         raise ReadError(f"{file}: cannot be read ({error.strerror or error}); {expected}") from None
     except pickle.UnpicklingError:  # whose message tells how to run what is in the file
         raise ReadError(f"{file}: holds something else than tensors, or is damaged; {expected}") from None
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise ReadError(f"{file}: is not a file of weights ({_first(error)}); {expected}") from None
     except SafetensorError as error:
         raise ReadError(f"{file}: is damaged ({_first(error)}); {expected}") from None

@@ -90,6 +90,8 @@ def parse_as(model: type[S], text: str, name: str) -> S:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{name}: is not TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{name}: is nested too deeply; expected sections of settings") from None
     return _validate(model, tree, name)
 
 
