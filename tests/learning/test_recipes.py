@@ -62,7 +62,8 @@ def test_upstream_is_the_protocol_of_that_name_with_all_that_it_changes_written_
 
 
 def test_small_changes_the_teacher_and_the_length_of_the_training_alone() -> None:
-    assert changes(config.load("cfrg-small")).keys() == {"model.teacher", "train.batch_size", "train.epochs"}
+    different = {"model.teacher", "train.batch_size", "train.epochs", "train.learning_rate"}
+    assert changes(config.load("cfrg-small")).keys() == different
 
 
 @pytest.mark.parametrize("name", ABLATIONS)

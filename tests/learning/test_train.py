@@ -20,8 +20,9 @@ from toys import TEACHER, scratched, surface, write
 from threecad.errors import ConfigError, LayoutError, ReadError, ThreecadError
 from threecad.learning import loop, weights
 from threecad.learning.config import Recipe, override
+from threecad.learning.home import DONE
 from threecad.learning.runs import Run
-from threecad.learning.train import DONE, folders, train
+from threecad.learning.train import folders, train
 from threecad.metrics import Meter
 
 Drawn = Callable[..., Path]
@@ -170,7 +171,7 @@ def test_going_on_with_other_settings_is_refused_by_name(
     with pytest.raises(ConfigError, match=r"begun with train\.batch_size = 4, found 3"):
         train(root, tmp_path / "run", override(recipe, {"train.batch_size": 3}), resume=True)
     write(root / "metal" / "train" / "good" / "new.png", surface(99))
-    with pytest.raises(ConfigError, match="begun with images"):
+    with pytest.raises(ConfigError, match="begun with other images"):
         train(root, tmp_path / "run", recipe, resume=True)
 
 
@@ -232,7 +233,7 @@ def test_a_loss_that_is_no_number_is_a_sentence(
         return type(painted)(painted.images_B3HW * float("nan"), painted.masks_B1HW)
 
     monkeypatch.setattr(loop, "paint", broken)
-    with pytest.raises(ThreecadError, match=r"metal: the \w+ loss is nan in epoch 1.*learning_rate"):
+    with pytest.raises(ThreecadError, match=r"metal: a \w+ loss is no finite number in epoch 1.*learning_rate"):
         train(drawn(), tmp_path / "run", recipe)
 
 

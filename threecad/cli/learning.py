@@ -49,6 +49,7 @@ PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images a step on each device [default: the recipe's].")
 @click.option("--seed", type=int, help="Another start and other anomalies [default: the recipe's].")
 @click.option("--joint/--no-joint", default=None, help="One model for all categories, or one for each [default: the recipe's].")
+@click.option("--set", "said", multiple=True, metavar="SECTION.KEY=VALUE", help="Any other setting; may be repeated.")
 @click.option("--resume", is_flag=True, help="Go on with the training in --run that was cut off.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in --run.")
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard's files too (needs tensorboard).")
@@ -147,7 +148,27 @@ def recipe_from(options: dict[str, Any]) -> Recipe:
         "joint": "data.joint",
     }
     name = options["pipeline"]
-    return override(load(name) if name else Recipe(), {path: options[option] for option, path in paths.items()})
+    changes = {path: options[option] for option, path in paths.items()}
+    return override(load(name) if name else Recipe(), changes | dict(map(_setting, options["said"])))
+
+
+def _setting(text: str) -> tuple[str, object]:
+    """`train.epochs=5` as path and value; the value is TOML, or else a word.
+
+    >>> _setting("train.milestones=[0.5]"), _setting("train.optimizer=adam")
+    (('train.milestones', [0.5]), ('train.optimizer', 'adam'))
+    """
+    import tomllib
+
+    from threecad.errors import ConfigError
+
+    path, given, value = text.partition("=")
+    if not given or path.count(".") != 1:
+        raise ConfigError(f"found --set {text!r}; expected SECTION.KEY=VALUE such as model.recovery=false")
+    try:
+        return path.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return path.strip(), value.strip()
 
 
 def free(home: Path, name: str, *, resume: bool) -> Path:

@@ -73,7 +73,7 @@ def _names(file: Path) -> dict[int, str]:
         pairs = (
             json.loads(text).items()
             if text.lstrip().startswith("{")
-            else (row.split(None, 1) for row in text.splitlines() if row)
+            else (row.split(None, 1) for row in text.splitlines() if row.strip())
         )
         return {int(value): str(name).strip() for value, name in pairs}
     except (ValueError, RecursionError):

@@ -32,6 +32,8 @@ class State:
     """Epochs done."""
     network: Mapping[str, Tensor]
     optimizer: Mapping[str, Any]
+    scaler: Mapping[str, Any]
+    """Of the losses, where the precision is 16-mixed; else empty."""
     log: list[dict[str, float]]
     """A row an epoch."""
     seconds: float

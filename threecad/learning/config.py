@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from threecad.pipeline import config
 from threecad.settings import Section
 
+Below1 = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
 Protocol = Literal["paper", "upstream"]
 Resize = Literal["squash", "letterbox", "tile"]
 
@@ -98,19 +100,19 @@ class Loss(Section):
 class Training(Section):
     """The loop."""
 
-    epochs: int = Field(default=50, ge=1)
+    epochs: int = Field(default=50, ge=1, le=100_000)
     """Passes over the training images (paper: 50)."""
-    batch_size: int = Field(default=32, ge=1)
+    batch_size: int = Field(default=32, ge=1, le=65_536)
     """Images a step, on each device (paper: 32)."""
     optimizer: Literal["adamw", "adam"] = "adamw"
     """The optimiser (paper: AdamW, upstream: Adam)."""
     learning_rate: float = Field(default=5e-4, gt=0)
     """At the start (paper: 0.0005)."""
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Below1, Below1] = (0.9, 0.999)
     """The optimiser's (upstream: 0.5, 0.999)."""
     weight_decay: float = Field(default=0.01, ge=0)
     """The optimiser's (upstream: none)."""
-    milestones: tuple[float, ...] = (0.8, 0.9)
+    milestones: tuple[Share, ...] = (0.8, 0.9)
     """Shares of the epochs after which the learning rate falls (paper: after 40 and 45 of 50)."""
     decay: float = Field(default=0.2, gt=0, le=1)
     """What the learning rate is multiplied by at each (paper: 0.2)."""
@@ -129,7 +131,7 @@ class Training(Section):
 class Scoring(Section):
     """How a map becomes scores, and from where on an image is defective."""
 
-    sigma: float = Field(default=4.0, ge=0)
+    sigma: float = Field(default=4.0, ge=0, le=256)
     """Of the Gaussian that smooths the map, in pixels of the model's input (paper: 4)."""
     align_corners: bool = False
     """Whether maps are enlarged as upstream does."""
@@ -188,6 +190,8 @@ class Recipe(Section):
     def _agree(self) -> Self:
         if not self.model.recovery and not self.model.segmentation:
             raise ValueError("model.recovery and model.segmentation cannot both be off: nothing would give a map")
+        if not (self.model.recovery and self.loss.recovery) and not (self.model.segmentation and self.loss.segmentation):
+            raise ValueError("no part that gives a map has a loss: loss.recovery or loss.segmentation must be above 0")
         return self
 
 

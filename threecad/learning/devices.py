@@ -14,7 +14,7 @@ from threecad.errors import ConfigError
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-_SPELLED = re.compile(r"(?:(cpu|cuda|mps)(?::(\d+(?:,\d+)*))?|(\d+(?:,\d+)+)|(\d+))")
+_SPELLED = re.compile(r"(?:(cpu|cuda|mps)(?::(\d{1,4}(?:,\d{1,4})*))?|(\d{1,4}(?:,\d{1,4})+)|(\d{1,4}))")
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,10 +115,11 @@ def fit(
     optimizer = _optimizer(network, settings)
     if state is not None:
         network.load_state_dict(dict(state.network), strict=False)
-    module, tuned = fabric.setup(step, optimizer)
-    if state is not None:
-        optimizer.load_state_dict(dict(state.optimizer))
-    with _bounded(fabric.device, settings.batch_size, "train.batch_size (--batch-size)"):
+    with bounded(fabric.device, settings.batch_size):
+        module, tuned = fabric.setup(step, optimizer)
+        if state is not None:
+            optimizer.load_state_dict(dict(state.optimizer))
+            fabric.strategy.precision.load_state_dict(dict(state.scaler))
         batches = Batches(job.squares, fabric.device, by_position=job.recipe.synthesis.texture == "index")
         textures = job.textures.to(fabric.device)
         if settings.compile:
@@ -168,8 +169,9 @@ class _Run:
                 seconds = self.before + time.monotonic() - began
                 if not last and time.monotonic() - saved >= 60 * settings.checkpoint_minutes:
                     network, tuned = runs.trained_state(self.network), self.optimizer.state_dict()
+                    scaler = self.fabric.strategy.precision.state_dict()
                     checkpoints.write(
-                        self.job.folder, State(epoch + 1, network, tuned, self.log, seconds, self.best), self.job.mark
+                        self.job.folder, State(epoch + 1, network, tuned, scaler, self.log, seconds, self.best), self.job.mark
                     )
                     saved = time.monotonic()
         if self.fabric.is_global_zero and settings.keep == "last":
@@ -222,10 +224,7 @@ class _Run:
         one, two, three = means.tolist()
         for part, value in zip(PARTS, (one, two, three), strict=True):
             if not -1e30 < value < 1e30:
-                raise ThreecadError(
-                    f"{self.job.name}: the {part} loss is {value} in epoch {epoch + 1}; expected a finite number: "
-                    'lower train.learning_rate, or choose train.precision = "32-true" (--precision)'
-                )
+                raise ThreecadError(not_finite(self.job.name, f"{part} loss", epoch + 1))
         return one, two, three
 
     def _told(
@@ -250,6 +249,14 @@ class _Run:
                 self.best = found
                 runs.write_model(self.job.folder, self.network)
         self.fabric.barrier()
+
+
+def not_finite(model: str, what: str, epoch: int) -> str:
+    """What to do about a training that ran away."""
+    return (
+        f"{model}: a {what} is no finite number in epoch {epoch}: "
+        'lower train.learning_rate, or choose train.precision = "32-true" (--precision)'
+    )
 
 
 def painted_ap(network: Cfrg, job: Job, held: Squares, textures: Textures, device: torch.device) -> float:
@@ -327,7 +334,7 @@ def _compiled(module: Any, step: Step, batches: Batches, textures: Textures, job
 
 
 @contextmanager
-def _bounded(device: torch.device, batch_size: int, setting: str) -> Iterator[None]:
+def bounded(device: torch.device, batch_size: int) -> Iterator[None]:
     """Memory that does not suffice is told in a sentence."""
     try:
         yield
@@ -336,7 +343,9 @@ def _bounded(device: torch.device, batch_size: int, setting: str) -> Iterator[No
             raise
         less = max(batch_size // 2, 1)
         advice = f"try {less}" if less < batch_size else "a smaller data.size or teacher is needed"
-        raise ThreecadError(f"the memory of {device} is too small for {setting} = {batch_size}; {advice}") from None
+        raise ThreecadError(
+            f"the memory of {device} is too small for train.batch_size (--batch-size) = {batch_size}; {advice}"
+        ) from None
 
 
 def _gigabytes(device: torch.device) -> float:

@@ -59,6 +59,8 @@ def backbone(name: str, *, pretrained: bool = False) -> nn.Module:
 
     ConfigError where timm has no such network or it has no such features. `pretrained` fetches weights from the hub.
     """
+    if set(name) & set(":/"):  # another place to fetch from, which timm's names do not say
+        raise ConfigError(f"found backbone {name!r}; expected a name of timm's such as resnet18, without : and /")
     import timm
 
     try:
@@ -200,7 +202,7 @@ class Detector(nn.Module):
 
 
 class Gaussian(nn.Module):
-    """A Gaussian of `sigma` pixels, cut off at 4 σ, mirrored at the border; (B, 1, H, W) in and out."""
+    """A Gaussian of `sigma` pixels, cut off at 4 σ, mirrored about the outermost pixels; (B, 1, H, W) in and out."""
 
     def __init__(self, sigma: float) -> None:
         super().__init__()

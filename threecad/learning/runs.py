@@ -118,10 +118,10 @@ class Run:
                 if begun
                 else f"{self.root}: holds no {RUN}; expected the folder of a run of threecad train-cfrg"
             )
-        version = _read(self.root / RUN, _Version).format  # first of all: later formats may hold what is unknown here
+        version = read_json(self.root / RUN, _Version).format  # first of all: later formats may hold what is unknown here
         if version > FORMAT:
             raise ReadError(f"{self.root / RUN}: found format {version}, this version of threecad reads up to {FORMAT}")
-        self.contents = _read(self.root / RUN, Contents)
+        self.contents = read_json(self.root / RUN, Contents)
         self.recipe: Recipe = config.load_as(Recipe, self.root / RECIPE)
 
     @property
@@ -155,7 +155,7 @@ class Run:
         return Detector(network, self.recipe.score).eval().to(device)
 
     def threshold(self, model: Trained) -> Threshold:
-        return _read(self.root / model.folder / THRESHOLD, Threshold)
+        return read_json(self.root / model.folder / THRESHOLD, Threshold)
 
 
 def trained_state(network: Cfrg) -> dict[str, Tensor]:
@@ -218,7 +218,7 @@ def _load(net: torch.nn.Module, state: Mapping[str, Tensor], path: Path) -> None
         raise ReadError(f"{path}: is not of the settings in {RECIPE} ({detail[:160]})") from None
 
 
-def _read(path: Path, model: type[P]) -> P:
+def read_json(path: Path, model: type[P]) -> P:
     try:
         if path.stat().st_size > _LARGEST_JSON:
             raise ReadError(f"{path}: found {path.stat().st_size / 1e6:.0f} MB; expected a file that threecad train-cfrg wrote")

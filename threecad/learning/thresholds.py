@@ -63,3 +63,13 @@ def quantile(good: Sequence[float], rate: float) -> float:
     ordered = np.sort(np.asarray(good, np.float32))
     rank = min(len(ordered), math.ceil((len(ordered) + 1) * (1 - rate)))
     return float(np.nextafter(ordered[rank - 1], np.float32(np.inf)))
+
+
+def promised(count: int, rate: float) -> float:
+    """The share of good images that are taken for defective at the most, as far as a threshold from `count` good ones can promise:
+    the `rate` asked for, or 1/(n + 1) where n are too few for it.
+
+    >>> promised(10, 0.5), promised(1, 0.01), promised(99, 0.01), promised(0, 0.01)
+    (0.5, 0.5, 0.01, 1.0)
+    """
+    return max(rate, 1 / (count + 1))

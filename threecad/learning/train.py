@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import importlib.util
 import multiprocessing
-import shutil
+import os
+import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from pydantic import ValidationError
 
 from threecad import __version__
-from threecad.errors import ConfigError
+from threecad.errors import ConfigError, ReadError, ThreecadError
 from threecad.formats.dataset import is_written, read_manifest
-from threecad.learning import cache, checkpoints, loop, plan, runs, textures, thresholds, weights
+from threecad.learning import cache, checkpoints, home, loop, plan, runs, textures, thresholds, weights
 from threecad.learning.batches import seed_of
 from threecad.learning.config import Recipe
 from threecad.learning.devices import Devices, devices, fabric, precision
+from threecad.learning.home import DONE
 from threecad.learning.loop import Job, Progress
 from threecad.learning.model import Cfrg, Detector, backbone
 from threecad.learning.runs import Contents, Cut, Run, Trained
 from threecad.pipeline.convert import cores
+from threecad.pipeline.summary import count
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -36,9 +45,6 @@ if TYPE_CHECKING:
     from threecad.learning.plan import Plan
     from threecad.learning.runs import Threshold
     from threecad.learning.textures import Textures
-
-DONE = "trained.json"
-"""Of each model that is whole, until the run is."""
 
 Tell = Callable[[Progress], None]
 Note = Callable[[str], None]
@@ -101,34 +107,52 @@ def train(
         raise ConfigError(
             f'train.keep = "best" needs images held out (data.validation), {names} has none; expected some, or "last"'
         )
-    _prepare(root, resume=resume, overwrite=overwrite)
-    file = Path(recipe.model.teacher_weights) if recipe.model.teacher_weights else None
-    kept = root / runs.TEACHER
-    if resume and kept.is_file():
-        digest = weights.digest(weights.read(kept))
-    else:
-        digest = runs.write_teacher(root, weights.teacher(recipe.model.teacher, file, tell))
-    runs.write_recipe(root, recipe)
-    if pictures is None:
-        tell("no textures given (--textures): anomalies are painted with made ones and with patches of the training images")
-    tasks = [
-        _Task(each, folder, root, recipe, pictures, digest, resume, tensorboard, workers)
-        for each, folder in zip(plans, folders([each.name for each in plans]), strict=True)
-    ]
-    trained = _each(tasks, chosen, progress, tell) if len(tasks) > 1 else [_train(tasks[0], chosen, progress, tell)]
-    contents = Contents(
-        threecad=__version__,
-        dataset=Path(dataset).resolve().name,
-        cut=_cut(Path(dataset)),
-        teacher=digest,
-        models=tuple(trained),
-    )
-    runs.write_json(root / runs.RUN, contents)
-    for task in tasks:
-        for name in (runs.STATE, DONE):
-            (root / task.folder / name).unlink(missing_ok=True)
+    cut = _cut(Path(dataset))
+    _refuse_missing(recipe, pictures, tensorboard)
+    with home.hold(root, resume=resume, overwrite=overwrite):
+        painting = pictures.name if pictures is not None else "made"
+        home.compare(root, recipe, plans, painting)
+        digest = _teacher(root, recipe, tell, resume=resume, overwrite=overwrite)
+        home.begin(root, recipe, plans, painting)
+        if pictures is None:
+            tell("no textures given (--textures): anomalies are painted with made ones and with patches of the training images")
+        tasks = [
+            _Task(each, folder, root, recipe, pictures, digest, resume, tensorboard, workers)
+            for each, folder in zip(plans, folders([each.name for each in plans]), strict=True)
+        ]
+        trained = _each(tasks, chosen, progress, tell) if len(tasks) > 1 else [_train(tasks[0], chosen, progress, tell)]
+        title = Path(dataset).resolve().name
+        contents = Contents(threecad=__version__, dataset=title, cut=cut, teacher=digest, models=tuple(trained))
+        runs.write_json(root / runs.RUN, contents)
+        for task in tasks:
+            for name in (runs.STATE, DONE):
+                (root / task.folder / name).unlink(missing_ok=True)
+        (root / home.BEGUN).unlink(missing_ok=True)
     cache.trim(cache.home())
     return Run(root)
+
+
+def _refuse_missing(recipe: Recipe, pictures: Path | None, tensorboard: bool) -> None:
+    """ConfigError for what would be found missing only later, when a former run was deleted already."""
+    if pictures is not None and not pictures.is_dir():
+        textures.read_textures(pictures, recipe.data.size)  # says what is wrong with it
+    if tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise ConfigError("--tensorboard: tensorboard is not installed; expected pip install 'threecad[tensorboard]'")
+    if recipe.model.student_pretrained and recipe.model.segmentation:
+        weights.fetched(recipe.model.student)
+
+
+def _teacher(root: Path, recipe: Recipe, tell: Note, *, resume: bool, overwrite: bool) -> str:
+    """Writes the teacher into the run's folder, cleared of a former run; gives its digest."""
+    kept = root / runs.TEACHER
+    if resume and kept.is_file():
+        return weights.digest(weights.read(kept))
+    file = Path(recipe.model.teacher_weights) if recipe.model.teacher_weights else None
+    net = weights.teacher(recipe.model.teacher, file, tell)
+    left = home.clear(root) if overwrite else []
+    if left:
+        tell(f"{root}: left there, and not of this run: {', '.join(left[:5])}{' …' if len(left) > 5 else ''}")
+    return runs.write_teacher(root, net)
 
 
 def folders(names: Sequence[str]) -> list[str]:
@@ -148,32 +172,6 @@ def folders(names: Sequence[str]) -> list[str]:
     return given
 
 
-def _prepare(root: Path, *, resume: bool, overwrite: bool) -> None:
-    """The run's folder, empty or as a cut-off training left it. ConfigError where something else is in the way."""
-    ours = {runs.RUN, runs.RECIPE, runs.TEACHER}
-    there = {path.name for path in root.iterdir()} if root.is_dir() else set()
-    if (root / runs.RUN).is_file() and not overwrite:
-        raise ConfigError(f"{root}: holds a finished run; choose another folder (--run), or --overwrite")
-    begun = runs.RECIPE in there
-    if there and not begun and not ours & there:
-        raise ConfigError(f"{root}: holds files that are not of a run, such as {min(there)}; expected an empty folder (--run)")
-    if there and not resume:
-        if not overwrite:
-            raise ConfigError(f"{root}: holds a training that was cut off; go on with --resume, or start anew with --overwrite")
-        for path in sorted(root.iterdir()):
-            if path.name in ours:
-                path.unlink()
-            elif path.is_dir() and not path.is_symlink() and any((path / name).exists() for name in _OURS):
-                shutil.rmtree(path)
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{root}: cannot be made ({error.strerror}); expected a folder for the run") from None
-
-
-_OURS = (runs.MODEL, runs.STATE, runs.LOG, runs.THRESHOLD, DONE)
-
-
 def _each(tasks: list[_Task], chosen: Devices, progress: Tell | None, note: Note) -> list[Trained]:
     """Several models: one after the other on one device, else a process a device, each of which takes the next model."""
     if len(chosen.places) == 1:
@@ -185,7 +183,7 @@ def _each(tasks: list[_Task], chosen: Devices, progress: Tell | None, note: Note
             places.put(place)
         threads = max(1, cores() // len(chosen.places))
         starting = (chosen.kind, places, events, threads)
-        with ProcessPoolExecutor(len(chosen.places), context, _start, starting) as pool:
+        with _terminable(), ProcessPoolExecutor(len(chosen.places), context, _start, starting) as pool:
             waiting: list[Future[Trained]] = [pool.submit(_train_here, task) for task in tasks]
             try:
                 while not (ended := wait(waiting, 0.2, FIRST_EXCEPTION)).done or ended.not_done:
@@ -194,11 +192,33 @@ def _each(tasks: list[_Task], chosen: Devices, progress: Tell | None, note: Note
                         break
                 _hand_on(events, progress, note)
                 return [future.result() for future in waiting]
+            except BrokenProcessPool:
+                raise ThreecadError(
+                    f"a training on {chosen.kind} ended without a word, which is what too little memory looks like; "
+                    "what is finished is kept: --resume on fewer --devices, or with a smaller --batch-size"
+                ) from None
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 for process in list((pool._processes or {}).values()):
                     process.terminate()
                 raise
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends this process as Ctrl-C does, so that the others are ended with it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _hand_on(events: Any, progress: Tell | None, note: Note) -> None:
@@ -219,8 +239,17 @@ _here: tuple[Devices, Any] | None = None
 
 def _start(kind: str, places: Any, events: Any, threads: int) -> None:
     global _here
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     _here = Devices(kind, (places.get(),)), events
+
+
+def _leave_with_parent() -> None:
+    """Nobody is left to write for where the process that began this one was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _train_here(task: _Task) -> Trained:
@@ -233,7 +262,7 @@ def _train(task: _Task, chosen: Devices, progress: Tell | None, note: Note) -> T
     """One model; on all devices together where there are several."""
     folder = task.root / task.folder
     if task.resume and (folder / DONE).is_file():
-        return Trained.model_validate_json((folder / DONE).read_bytes())
+        return runs.read_json(folder / DONE, Trained)
     recipe = task.recipe
     run_on = fabric(chosen, recipe.train.precision, together=len(chosen.places) > 1)
     _decode(task, progress)
@@ -241,8 +270,16 @@ def _train(task: _Task, chosen: Devices, progress: Tell | None, note: Note) -> T
         progress = None  # it cannot follow into other processes; the log tells
         note(f"{task.plan.name}: trains on {len(chosen.places)} devices together; {folder / runs.LOG} tells how far it is")
     seconds = run_on.launch(partial(_fit, task=task, progress=progress, note=note if progress else None))
+    if isinstance(seconds, ThreecadError):
+        raise seconds
     began = time.monotonic()
     decided = _threshold(task, chosen.torch())
+    if (best := thresholds.promised(decided.images, decided.false_positive_rate)) > decided.false_positive_rate:
+        asked = f"{100 * decided.false_positive_rate:g} %"
+        note(
+            f"{task.plan.name}: the threshold rests on {count(decided.images, 'good image')}, which promise that no less than "
+            f"{100 * best:.2g} % of good ones are taken for defective; {asked} was asked for (data.validation)"
+        )
     runs.write_json(folder / runs.THRESHOLD, decided)
     told = Trained(
         name=task.plan.name,
@@ -267,15 +304,19 @@ def _decode(task: _Task, progress: Tell | None) -> None:
             cache.squares(part, task.recipe.data, cache.home(), workers=task.workers, progress=tell)
 
 
-def _fit(run_on: Fabric, task: _Task, progress: Tell | None, note: Note | None) -> float:
-    """In each process that trains the model: what it needs is opened there, for squares are far too many to be sent."""
-    squares = _squares(task, task.plan.train)
-    held = _squares(task, task.plan.validation) if task.plan.validation.rows else None
-    painted = _textures(task, squares, note)
-    mark = checkpoints.fingerprint(task.recipe, task.plan, painted.digest(), task.teacher)
-    job = Job(task.plan.name, task.recipe, squares, held, painted, mark, task.root / task.folder)
-    board = _board(job.folder) if task.board and run_on.is_global_zero else None
-    return loop.fit(run_on, _network(task, student=True), job, resume=task.resume, tell=progress, note=note, board=board)
+def _fit(run_on: Fabric, task: _Task, progress: Tell | None, note: Note | None) -> float | ThreecadError:
+    """In each process that trains the model: what it needs is opened there, for squares are far too many to be sent. A mistake is
+    given back rather than raised, which another process could not tell from a bug."""
+    try:
+        squares = _squares(task, task.plan.train)
+        held = _squares(task, task.plan.validation) if task.plan.validation.rows else None
+        painted = _textures(task, squares, note)
+        mark = checkpoints.fingerprint(task.recipe, task.plan, painted.digest(), task.teacher)
+        job = Job(task.plan.name, task.recipe, squares, held, painted, mark, task.root / task.folder)
+        board = _board(job.folder) if task.board and run_on.is_global_zero else None
+        return loop.fit(run_on, _network(task, student=True), job, resume=task.resume, tell=progress, note=note, board=board)
+    except ThreecadError as error:
+        return error
 
 
 def _threshold(task: _Task, device: torch.device) -> Threshold:
@@ -283,10 +324,13 @@ def _threshold(task: _Task, device: torch.device) -> Threshold:
     recipe = task.recipe
     network = _network(task)
     network.load_state_dict({**network.state_dict(), **weights.read(task.root / task.folder / runs.MODEL)})
-    detector = Detector(network, recipe.score).eval().to(device)
     source, part = ("validation", task.plan.validation) if task.plan.validation.rows else ("training", task.plan.train)
     squares = _squares(task, part)
-    found = thresholds.scores(detector, squares, recipe.train.batch_size, device)
+    with loop.bounded(device, recipe.train.batch_size):
+        detector = Detector(network, recipe.score).eval().to(device)
+        found = thresholds.scores(detector, squares, recipe.train.batch_size, device)
+    if not np.isfinite(found).all():
+        raise ThreecadError(loop.not_finite(task.plan.name, "score of a good image", recipe.train.epochs))
     return thresholds.threshold(found, squares, part, recipe.score.false_positive_rate, source)  # type: ignore[arg-type]
 
 
@@ -302,10 +346,8 @@ def _network(task: _Task, *, student: bool = False) -> Cfrg:
 
 
 def _board(folder: Path) -> Callable[[dict[str, float], int], None]:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise ConfigError("--tensorboard: tensorboard is not installed; expected pip install 'threecad[tensorboard]'") from None
+    from torch.utils.tensorboard import SummaryWriter
+
     writer = SummaryWriter(str(folder / "tensorboard"))
 
     def board(row: dict[str, float], step: int) -> None:
@@ -331,6 +373,9 @@ def _cut(root: Path) -> Cut | None:
     """How threecad cut the data set's images, where it did."""
     for folder in (root, root.parent):
         if is_written(folder):
-            tiling = read_manifest(folder).pipeline.get("tiling", {})
-            return Cut.model_validate({key: tiling[key] for key in ("slice_size", "overlap_ratio", "edge")})
+            tiling = read_manifest(folder).pipeline.get("tiling")
+            try:
+                return Cut.model_validate({key: tiling[key] for key in Cut.model_fields})  # type: ignore[index]
+            except (ValidationError, KeyError, TypeError):
+                raise ReadError(f"{folder}: its manifest does not tell how photographs were cut (pipeline.tiling)") from None
     return None
