@@ -567,6 +567,60 @@ def test_no_map_is_written_outside_its_folder_or_over_another() -> None:
             looking.map_names([Row(path)])  # type: ignore[list-item]
 
 
+def all_bytes(root: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("maps", "text"),
+    [
+        ("data", r"is the data set .*, whose images maps must not replace; expected a folder of score maps apart from it$"),
+        ("data/nut/maps", "lies inside the data set"),
+        ("link/nut", "lies inside the data set"),
+        (".", "contains the data set"),
+        ("home/run", "is the run"),
+        ("home", "contains the run"),
+        ("home/run/m0", "lies inside the run"),
+        ("home/run/evaluation", "lies inside the run"),
+        ("photos", r"found me\.png and no \.threecad-maps of an earlier evaluation; expected a new or empty folder"),
+        ("photos/me.png", "is a file"),
+    ],
+)
+def test_maps_replace_no_file_that_is_not_a_map(tmp_path: Path, bright: None, maps: str, text: str) -> None:
+    good(tmp_path / "data/nut")
+    defective(tmp_path / "data/nut")
+    run = a_run(tmp_path / "home/run", "nut")
+    put(tmp_path / "photos/me.png", np.zeros((4, 4), np.uint8))
+    (tmp_path / "link").symlink_to("data")
+    before = all_bytes(tmp_path)
+    with pytest.raises((ConfigError, LayoutError), match=text):
+        evaluate(run, tmp_path / "data", maps=tmp_path / maps)
+    assert all_bytes(tmp_path) == before
+
+
+def test_maps_may_be_written_again_where_an_evaluation_wrote_them(tmp_path: Path, bright: None) -> None:
+    good(tmp_path / "data/nut")
+    run = a_run(tmp_path / "run", "nut")
+    for maps in (tmp_path / "maps", run / "evaluation/data/maps"):
+        evaluate(run, tmp_path / "data", maps=maps)
+        before = all_bytes(maps)
+        assert len(before) == 2
+        evaluate(run, tmp_path / "data", maps=maps)
+        assert all_bytes(maps) == before
+
+
+def test_no_map_follows_a_link_out_of_its_folder(tmp_path: Path, bright: None) -> None:
+    good(tmp_path / "data/nut")
+    run = a_run(tmp_path / "run", "nut")
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps/.threecad-maps").write_text("")
+    (tmp_path / "maps/nut").symlink_to(tmp_path / "data/nut")
+    before = all_bytes(tmp_path / "data")
+    with pytest.raises(ConfigError, match="a link leads out of the folder of score maps"):
+        evaluate(run, tmp_path / "data", maps=tmp_path / "maps")
+    assert all_bytes(tmp_path / "data") == before
+
+
 def test_progress_counts_all_categories_together(tmp_path: Path, bright: None) -> None:
     for name in ("nut", "cap"):
         good(tmp_path / "data" / name)
@@ -675,6 +729,38 @@ def test_the_command_prints_one_form_and_nothing_else_on_standard_output(network
     assert r"\toprule" in call(*asked, "--latex").stdout
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["images.jsonl", "metrics.json"]
     assert call(*asked, "--csv", "--json").exit_code == 2
+
+
+def test_all_means_every_category(networks: tuple[Path, Path], tmp_path: Path) -> None:
+    run, data = networks
+    asked = (run, data, "--no-figures", "--csv", "--out", tmp_path / "out")
+    said = call(*asked, "--category", "all")
+    assert said.exit_code == 0, said.output
+    assert said.stdout == call(*asked).stdout
+
+
+def test_results_and_their_maps_may_share_a_folder(networks: tuple[Path, Path], tmp_path: Path) -> None:
+    run, data = networks
+    for maps in (tmp_path / "a", tmp_path / "b/maps"):
+        out = tmp_path / maps.relative_to(tmp_path).parts[0]
+        for _ in range(2):
+            said = call(run, data, "--no-figures", "--out", out, "--maps", maps)
+            assert said.exit_code == 0, said.output
+
+
+@pytest.mark.parametrize("out", ["data", "data/nut/results", "desk", "alien"])
+def test_results_go_into_no_folder_of_other_files(networks: tuple[Path, Path], tmp_path: Path, out: str) -> None:
+    run, data = networks
+    shutil.copytree(data, tmp_path / "data")
+    for name, text in (("desk/roc.png", "mine"), ("alien/metrics.json", '{"loss": 1}')):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text)
+    before = all_bytes(tmp_path)
+    said = call(run, tmp_path / "data", "--out", tmp_path / out)
+    assert said.exit_code == 2
+    assert ("the data set" if "data" in out else "of an earlier evaluation; expected a new or empty folder") in said.stderr
+    assert "expected" in said.stderr.splitlines()[-1]
+    assert all_bytes(tmp_path) == before
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from threecad.errors import LayoutError, ThreecadError
+from threecad.errors import ConfigError, LayoutError, ThreecadError
 from threecad.learning.evaluate import as_json, drawing, tables, write
 from threecad.learning.evaluate.cases import chosen
 from threecad.learning.evaluate.measuring import measure
@@ -24,6 +25,10 @@ from threecad.metrics import Bounded, Meter
 
 HOSTILE = "=1+1\x1b[2J$x$ \\input{a}"
 LIMIT = Threshold(image=0.5, photograph=0.6, false_positive_rate=0.01, images=9, photographs=9, source="validation")
+
+
+def limit_of(**more: Any) -> Threshold:
+    return LIMIT.model_copy(update=more)
 
 
 def case(kind: Kind, size: tuple[int, int] = (60, 90), *, kind_of_defect: str = "dent", known: bool = True) -> Case:
@@ -126,6 +131,31 @@ def test_names_do_nothing_on_a_terminal_however_narrow_it_is() -> None:
     text = printed(evaluation(measured(HOSTILE), measured("划痕")), width=40)
     assert "\x1b" not in text
     assert "I-AUROC" in text
+
+
+def resting(name: str, limit: Threshold) -> CategoryResult:
+    image = judged(0.7, is_defective=False)
+    tiles = [replace(image, category=name, source=f"{name}/1") for _ in range(2)]
+    return measure(name, name, tiles, Meter(), limit, pro_limit=0.3)
+
+
+def test_the_threshold_promises_no_more_than_the_images_that_it_rests_on() -> None:
+    few = limit_of(images=1, photographs=1)
+    note = tables.grids(evaluation(resting("nut", few)))[1].note
+    assert (
+        "as far as good ones can tell. nut: the threshold rests on 1 good image held out, which promises no better than 50 %"
+        in note
+    )
+    photographs = tables.grids(evaluation(resting("nut", limit_of(images=200, photographs=10))))
+    assert photographs[1].note.startswith("Chosen so that about 1 % of good images are taken for defective. A region")
+    assert "nut: the threshold rests on 10 good photographs held out, which promise no better than 9.1 %." in photographs[2].note
+    told = as_json(evaluation(resting("nut", few)))["categories"][0]["threshold"]
+    assert (told["rests_on"], told["trained"], told["photographs"]["rests_on"]) == (1, False, 1)
+
+
+def test_images_that_trained_promise_nothing() -> None:
+    note = tables.grids(evaluation(resting("nut", limit_of(images=500, source="training"))))[1].note
+    assert "nut: the threshold rests on 500 good images that trained the model, which promise nothing" in note
 
 
 # LaTeX and CSV
@@ -248,6 +278,13 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
         write(done, tmp_path / "file", figures=False)
     with pytest.raises(ThreecadError, match="cannot be written"):
         write(done, tmp_path / "file" / "below", figures=False)
+
+
+def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "images.jsonl").write_text("mine")
+    with pytest.raises(ConfigError, match=r"found images\.jsonl and no metrics\.json of an earlier evaluation"):
+        write(evaluation(measured("nut")), tmp_path, figures=False)
+    assert (tmp_path / "images.jsonl").read_text() == "mine"
 
 
 def test_without_figures_two_files_are_written_and_nothing_is_left_beside(tmp_path: Path) -> None:

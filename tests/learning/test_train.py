@@ -17,8 +17,9 @@ import pytest
 import torch
 from toys import TEACHER, scratched, surface, write
 
-from threecad.errors import ConfigError, LayoutError, ReadError, ThreecadError
-from threecad.learning import loop, weights
+from threecad.errors import BusyError, ConfigError, LayoutError, ReadError, ThreecadError
+from threecad.learning import home, loop, weights
+from threecad.learning import train as training
 from threecad.learning.config import Recipe, override
 from threecad.learning.home import DONE
 from threecad.learning.runs import Run
@@ -203,6 +204,82 @@ def test_what_is_in_the_way_is_named_and_never_deleted(drawn: Drawn, recipe: Rec
     train(root, tmp_path / "run", override(quick, {"train.seed": 3}), overwrite=True)
     assert (tmp_path / "run" / "notes" / "a.txt").read_text() == "mine"
     assert Run(tmp_path / "run").recipe.train.seed == 3
+
+
+def test_nothing_of_a_former_run_is_deleted_before_its_successor_can_begin(drawn: Drawn, recipe: Recipe, tmp_path: Path) -> None:
+    root, quick = drawn(), override(recipe, {"train.epochs": 1})
+    train(root, tmp_path / "run", quick)
+    before = bytes_of(tmp_path / "run")
+    with pytest.raises(ReadError, match="nope"):
+        train(root, tmp_path / "run", override(quick, {"model.teacher_weights": "nope.pth"}), overwrite=True)
+    with pytest.raises(ConfigError, match="nope"):
+        train(root, tmp_path / "run", quick, textures=tmp_path / "nope", overwrite=True)
+    assert bytes_of(tmp_path / "run") == before
+    assert Run(tmp_path / "run").models
+
+
+def test_a_folder_whose_names_only_look_like_a_runs_is_somebody_elses(drawn: Drawn, recipe: Recipe, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    (mine / "results").mkdir(parents=True)
+    for name in ("recipe.toml", "results/log.csv", "results/thesis.txt"):
+        (mine / name).write_text("mine")
+    with pytest.raises(ConfigError, match="not of a run"):
+        train(drawn(), mine, recipe, overwrite=True)
+    assert {path.read_text() for path in mine.rglob("*") if path.is_file()} == {"mine"}
+
+
+def test_overwriting_leaves_a_strangers_file_in_a_models_folder(drawn: Drawn, recipe: Recipe, tmp_path: Path) -> None:
+    root, quick, told = drawn(), override(recipe, {"train.epochs": 1}), []
+    train(root, tmp_path / "run", quick)
+    (tmp_path / "run" / "metal" / "notes.txt").write_text("mine")
+    train(root, tmp_path / "run", quick, overwrite=True, note=told.append)
+    assert (tmp_path / "run" / "metal" / "notes.txt").read_text() == "mine"
+    assert any("left there, and not of this run: metal" in text for text in told)
+
+
+def test_resume_and_overwrite_are_not_both_possible(drawn: Drawn, recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--resume and --overwrite together"):
+        train(drawn(), tmp_path / "run", recipe, resume=True, overwrite=True)
+
+
+def test_two_trainings_cannot_hold_one_folder(drawn: Drawn, recipe: Recipe, tmp_path: Path) -> None:
+    with home.hold(tmp_path / "run", resume=False, overwrite=False), pytest.raises(BusyError, match="another training"):
+        train(drawn(), tmp_path / "run", recipe)
+
+
+def test_a_model_that_was_finished_with_other_settings_is_not_taken(
+    drawn: Drawn, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = drawn("glass", "metal")
+    real = training._train
+
+    def falls(task: Any, *args: Any) -> Any:
+        if task.plan.name == "metal":
+            raise _Cut
+        return real(task, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_train", falls)
+        with pytest.raises(_Cut):
+            train(root, tmp_path / "run", recipe)
+    assert (tmp_path / "run" / "glass" / DONE).is_file()
+    with pytest.raises(ConfigError, match=r"begun with train\.epochs = 2, found 3"):
+        train(root, tmp_path / "run", override(recipe, {"train.epochs": 3}), resume=True)
+    with pytest.raises(ConfigError, match="begun with other images"):
+        train(root, tmp_path / "run", recipe, categories=["glass"], resume=True)
+    assert sorted(train(root, tmp_path / "run", recipe, resume=True).models) == ["glass", "metal"]
+
+
+def test_a_model_that_ran_away_in_its_last_step_is_no_run(drawn: Drawn, recipe: Recipe, tmp_path: Path) -> None:
+    wild = override(recipe, {"train.epochs": 1, "train.learning_rate": 1e30, "train.batch_size": 32})
+    with pytest.raises(ThreecadError, match="no finite number"):
+        train(drawn(), tmp_path / "run", wild)
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_a_mistake_on_several_devices_together_is_a_sentence_too(drawn: Drawn, recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(ThreecadError, match="no finite number"):
+        train(drawn(), tmp_path / "run", override(recipe, {"train.learning_rate": 1e30, "train.epochs": 3}), device="cpu:2")
 
 
 def test_one_image_is_enough_to_train(drawn: Drawn, recipe: Recipe, tmp_path: Path) -> None:

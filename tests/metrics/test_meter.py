@@ -14,6 +14,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 import threecad.metrics.meter as module
 from threecad.errors import ThreecadError
 from threecad.metrics import Bounded, Meter, Scores, aupro
+from threecad.metrics.bins import keys_of, least_that_round_to
 
 ROUNDING = 1e-12  # what scikit-learn's own sums may be off by
 GRAIN = 2**-35  # in what a region weighs
@@ -281,6 +282,37 @@ def test_scores_that_rounding_to_float32_makes_equal_are_within_the_bounds() -> 
     assert_right(measured(maps, masks, mantissa_bits=23), maps, masks, near=0.5)
 
 
+@pytest.mark.parametrize("bits", [16, 23])
+@pytest.mark.parametrize(
+    "values", [[0.1, 0.3], [-0.3, -0.1], [0.0, 1e-46], [0.0, 1e39], [-1e39, 0.1], [-4e38, -3.4028235e38 - 1e31]]
+)
+def test_the_threshold_is_one_of_the_scores_as_they_were_given(values: list[float], bits: int) -> None:
+    maps = np.array([values])
+    scores = measured(maps, np.array([[0, 1]]), mantissa_bits=bits)
+    if scores.pixel_f1 is not None and scores.pixel_f1.value == 1:
+        assert (maps >= scores.pixel_f1_threshold).tolist() == [[False, True]]
+    else:  # float32 does not tell them apart
+        assert (maps >= scores.pixel_f1_threshold).all()
+
+
+@pytest.mark.parametrize("score", [0.0, 1e-45, 0.1, 0.5, 1.0, 3.4028235e38, np.inf, -1e-45, -0.1, -1.0, -3.4028235e38])
+def test_the_least_that_rounds_to_a_score_does_and_nothing_below_it(score: float) -> None:
+    (least,) = least_that_round_to(keys_of(np.array([score], np.float32)))
+    with np.errstate(over="ignore"):
+        assert np.float32(least) == np.float32(score)
+        assert np.float32(np.nextafter(least, -np.inf)) < np.float32(score)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64])
+@pytest.mark.parametrize("start", [2**53, 2**60, 2**62])
+def test_whole_numbers_that_float64_makes_equal_are_within_the_bounds(dtype: Any, start: int) -> None:
+    numbers = np.array([[start, start + 1]], dtype)
+    scores = measured(numbers, np.array([[0, 1]]), mantissa_bits=23)
+    assert scores.pixel_auroc is not None
+    assert scores.pixel_auroc.upper == 1
+    assert not scores.constant
+
+
 def test_labels_and_image_scores_may_be_given() -> None:
     maps, masks = drawn(3)
     meter = Meter()
@@ -468,7 +500,19 @@ def test_the_state_of_an_empty_meter_leads_back() -> None:
         ("bins", lambda column: column.astype(np.int64), "do not belong together"),
         ("bins", lambda column: column.astype(np.float32), "float32"),
         ("pixels", lambda column: column + 1, "do not add up"),
-        ("pixels", lambda column: -column.astype(np.int64), "more pixels of a bin"),
+        ("pixels", lambda column: -column.astype(np.int64), "holds nothing"),
+        ("pixels", lambda column: np.array([2**62, *column[1:]]), "do not add up"),
+        ("marked", lambda column: np.array([0, *column[1:]]), "holds nothing"),
+        ("weights", lambda column: np.array([0, column[0] + column[1], *column[2:]]), "holds nothing"),
+        ("counts", lambda column: np.array([*column[:3], 2**62, 0]), "do not add up"),
+        ("range", lambda column: column * 2, "range of scores"),
+        ("range", lambda column: column[[0, 0]], "range of scores"),
+        ("settings", lambda column: np.array([*column[:4], 0]), "figures by image"),
+        ("upstream", lambda column: column - 2, "figures by image"),
+        ("upstream", lambda column: column + 2, "figures by image"),
+        ("upstream", lambda column: np.tile(column, 100), "figures by image"),
+        ("upstream", lambda column: column * np.nan, "NaN"),
+        ("image_labels", lambda column: column * 0, "no defective image"),
         ("marked", lambda column: column * 1000, "more pixels of a bin"),
         ("marked_bins", lambda column: column + 100_000_000, "not in order"),
         ("weights", lambda column: column // 2, "do not add up"),
@@ -494,6 +538,35 @@ def test_a_damaged_state_is_refused(name: str, damage: Any, sentence: str) -> No
         state[name] = damage(column)
     with pytest.raises(ThreecadError, match=sentence):
         Meter.from_state(state)
+
+
+@pytest.mark.parametrize("least", [-5.0, -np.inf, -3e38])
+def test_a_state_of_scores_far_apart_leads_back_too(least: float) -> None:
+    meter = Meter(mantissa_bits=23)
+    meter.update(np.array([[least, -least]], np.float32), np.array([[0, 1]]))
+    assert states_equal(Meter.from_state(meter.state()), meter)
+
+
+@pytest.mark.parametrize("bits", [16, 23])
+def test_a_state_of_whole_numbers_that_are_rounded_twice_leads_back(bits: int) -> None:
+    meter = Meter(mantissa_bits=bits)
+    numbers = np.array([[-(2**60 + 2**36 + 1), 2**60 + 2**36, 2**60 + 2**36 + 1]])
+    meter.update(numbers, np.array([[0, 0, 1]]))
+    assert states_equal(Meter.from_state(meter.state()), meter)
+
+
+def test_counts_whose_sum_wraps_are_refused() -> None:
+    meter = Meter()
+    meter.update(np.arange(6.0)[None], np.array([[0, 0, 0, 0, 0, 1]]))
+    state = meter.state()
+    state["pixels"] = np.array([2**62, 2**62, 2**62, 2**62, 5, 1], np.int64)  # 6 modulo 2⁶⁴
+    with pytest.raises(ThreecadError, match="do not add up"):
+        Meter.from_state(state)
+
+
+def test_an_empty_state_has_no_range() -> None:
+    with pytest.raises(ThreecadError, match="range of scores"):
+        Meter.from_state(Meter().state() | {"range": np.zeros(2)})
 
 
 def test_nbytes_is_bounded_and_small_for_what_detectors_give() -> None:

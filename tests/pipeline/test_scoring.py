@@ -400,6 +400,19 @@ def test_a_word_behind_the_name_is_no_other_image_s() -> None:
     assert pair(named("a.png"), ["a_map.npy", "b_map.npy"], where="maps", what="map") == [0]
 
 
+def test_images_that_differ_by_their_suffix_have_maps_of_their_own() -> None:
+    images = named("A/0.png", "A/0.jpg")
+    assert pair(images, ["A/0.jpg.npy", "A/0.png.npy"], where="maps", what="map") == [1, 0]
+    assert pair(images, ["0.jpg.tif", "0.PNG.tif"], where="maps", what="map") == [1, 0]
+    assert pair(named("0.png", "0.png.jpg"), ["0.png.npy", "0.png.jpg.npy"], where="maps", what="map") == [0, 1]
+
+
+def test_a_map_that_names_another_suffix_is_of_another_image() -> None:
+    with pytest.raises(LayoutError, match="no map for 1 of 1"):
+        pair(named("A/0.png"), ["A/0.jpg.npy"], where="maps", what="map")
+    assert pair(named("0_mask.png"), ["0.jpg.npy"], where="maps", what="map", words=("_mask",)) == [0]
+
+
 def test_names_of_the_terminal_s_own_do_nothing_in_a_message() -> None:
     with pytest.raises(LayoutError) as caught:
         pair(named("a\x1b[2J.png"), ["b.npy"], where="maps", what="map")

@@ -25,7 +25,7 @@ from threecad.cli.options import layout_options, request_from
 )
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("dataset", type=click.Path(path_type=Path))
-@click.option("--category", "categories", multiple=True, metavar="NAME", help="Only this category; may be repeated.")
+@click.option("--category", "categories", multiple=True, metavar="NAME|all", help="Only this category; may be repeated.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps or auto: a GPU where there is one.")
 @click.option(
     "--precision",
@@ -88,16 +88,19 @@ def evaluate(
         needs_torch()
         from threecad.learning import evaluate as judging
         from threecad.learning.evaluate import tables
+        from threecad.learning.evaluate.folders import EVALUATION, data_name, refuse_results
         from threecad.learning.runs import Run
         from threecad.pipeline import summary
 
         opened = Run(run)
+        folder = out or run / EVALUATION / data_name(dataset)
+        refuse_results(folder, dataset, run)  # before anything is measured
         with summary.progress("evaluating", form is not None) as progress:
             done = judging.evaluate(
                 opened,
                 dataset,
                 request_from(layout),
-                categories=categories,
+                categories=() if "all" in categories else categories,
                 device=device,
                 precision=precision,
                 batch_size=batch_size,
@@ -110,7 +113,6 @@ def evaluate(
                 progress=progress,
                 note=lambda text: click.echo(f"threecad: {plain(text)}", err=True),
             )
-        folder = out or run / "evaluation" / done.dataset
         written = judging.write(done, folder, figures=not no_figures)
         with printing():
             if form == "json":

@@ -260,7 +260,8 @@ def _parse(read: Read, available: int) -> _Array | _Tiff | None:
 
 def _scores(values: NDArray[Any]) -> Map:
     """As float32 in rows, refused where a value is not finite."""
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+    # What float32 cannot hold becomes infinite, and is refused; damage may hold NaN of a kind that warns when it is turned.
+    with np.errstate(over="ignore", invalid="ignore"):
         scores: Map = np.ascontiguousarray(values, np.float32)
     # NaN comes through a minimum; this takes no second array of the map's size.
     if not (math.isfinite(scores.min()) and math.isfinite(scores.max())):
@@ -314,9 +315,11 @@ def _scale(view: memoryview) -> Scale | None:
 
 _HEADER_BYTES = 1000
 """Of an array's header; NumPy writes 118."""
+_DAMAGED = "a .npy whose header is damaged; expected type, order and shape of an array"
 _PLAIN = re.compile(r"[\w'\"<>|=?{}():,. \n]*", re.ASCII)
 _OLD = re.compile(r"\d[A-Za-z_]")
-_DESCR = re.compile(r"""['"]descr['"]\s*:\s*['"]([<>|=]?)([a-zA-Z?])(\d*)['"]""")
+_KEYS = tuple(re.compile(rf"""(?<!\w)(?:'{key}'|"{key}")\s*:""") for key in ("descr", "fortran_order", "shape"))
+_DESCR = re.compile(r"""(?<!\w)['"]descr['"]\s*:\s*['"]([<>|=]?)([a-zA-Z?])(\d*)['"]""")
 _BYTES = {"f": (2, 4, 8), "u": (1, 2, 4, 8), "i": (1, 2, 4, 8), "b": (1,)}
 
 
@@ -364,6 +367,8 @@ def _header(text: str, version: int, data: bytes) -> tuple[tuple[int, ...], bool
     kind = _DESCR.search(text)
     if not _PLAIN.fullmatch(text) or _OLD.search(text):
         raise Fault("a .npy whose header is damaged, or of an array with fields; expected a plain array of numbers")
+    if any(len(key.findall(text)) != 1 for key in _KEYS):  # b'shape' is no text, and NumPy would stumble over it
+        raise Fault(_DAMAGED)
     if kind is None:
         raise Fault("a .npy that states no plain type of number; expected floats or whole numbers")
     if kind[2] not in ("?", *_BYTES) or (kind[2] != "?" and int(kind[3] or 0) not in _BYTES[kind[2]]):
@@ -378,8 +383,10 @@ def _header(text: str, version: int, data: bytes) -> tuple[tuple[int, ...], bool
     reader = np.lib.format.read_array_header_1_0 if version == 1 else np.lib.format.read_array_header_2_0
     try:
         shape, fortran, dtype = reader(io.BytesIO(data), max_header_size=_HEADER_BYTES)
-    except (ValueError, SyntaxError, tokenize.TokenError):
-        raise Fault("a .npy whose header is damaged; expected type, order and shape of an array") from None
+    except (ValueError, TypeError, SyntaxError, tokenize.TokenError):
+        raise Fault(_DAMAGED) from None
+    if dtype != np.dtype("".join(kind.groups())):  # a key in two pieces comes after the one that was looked at
+        raise Fault(_DAMAGED)
     return shape, fortran, dtype
 
 

@@ -66,8 +66,8 @@ def quantile(good: Sequence[float], rate: float) -> float:
 
 
 def promised(count: int, rate: float) -> float:
-    """The share of good images that are taken for defective at the most, as far as a threshold from `count` good ones can promise:
-    the `rate` asked for, or 1/(n + 1) where n are too few for it.
+    """The greatest share of new good images that are taken for defective, as far as a threshold chosen from n (`count`) good ones
+    can promise: the `rate` asked for, or 1/(n + 1) where n are too few for it.
 
     >>> promised(10, 0.5), promised(1, 0.01), promised(99, 0.01), promised(0, 0.01)
     (0.5, 0.5, 0.01, 1.0)

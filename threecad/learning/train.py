@@ -177,31 +177,30 @@ def _each(tasks: list[_Task], chosen: Devices, progress: Tell | None, note: Note
     if len(chosen.places) == 1:
         return [_train(task, chosen, progress, note) for task in tasks]
     context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager:
-        places, events = manager.Queue(), manager.Queue()
-        for place in chosen.places:
-            places.put(place)
-        threads = max(1, cores() // len(chosen.places))
-        starting = (chosen.kind, places, events, threads)
-        with _terminable(), ProcessPoolExecutor(len(chosen.places), context, _start, starting) as pool:
-            waiting: list[Future[Trained]] = [pool.submit(_train_here, task) for task in tasks]
-            try:
-                while not (ended := wait(waiting, 0.2, FIRST_EXCEPTION)).done or ended.not_done:
-                    _hand_on(events, progress, note)
-                    if any(future.exception() for future in ended.done):
-                        break
+    places, events = context.Queue(), context.Queue()  # a Manager's would be one more process, which outlives a kill
+    for place in chosen.places:
+        places.put(place)
+    threads = max(1, cores() // len(chosen.places))
+    starting = (chosen.kind, places, events, threads)
+    with _terminable(), ProcessPoolExecutor(len(chosen.places), context, _start, starting) as pool:
+        waiting: list[Future[Trained]] = [pool.submit(_train_here, task) for task in tasks]
+        try:
+            while not (ended := wait(waiting, 0.2, FIRST_EXCEPTION)).done or ended.not_done:
                 _hand_on(events, progress, note)
-                return [future.result() for future in waiting]
-            except BrokenProcessPool:
-                raise ThreecadError(
-                    f"a training on {chosen.kind} ended without a word, which is what too little memory looks like; "
-                    "what is finished is kept: --resume on fewer --devices, or with a smaller --batch-size"
-                ) from None
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                for process in list((pool._processes or {}).values()):
-                    process.terminate()
-                raise
+                if any(future.exception() for future in ended.done):
+                    break
+            _hand_on(events, progress, note)
+            return [future.result() for future in waiting]
+        except BrokenProcessPool:
+            raise ThreecadError(
+                f"a training on {chosen.kind} ended without a word, which is what too little memory looks like; "
+                "what is finished is kept: --resume on fewer --devices, or with a smaller --batch-size"
+            ) from None
+        except BaseException:
+            for process in list((pool._processes or {}).values()):  # before the pool forgets them
+                process.terminate()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 @contextmanager

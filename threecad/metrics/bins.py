@@ -52,6 +52,25 @@ def scores_of(keys: Keys) -> NDArray[np.float32]:
     return bits.view(np.float32)
 
 
+def least_that_round_to(keys: Keys) -> NDArray[np.float64]:
+    """The smallest float64 that become these scores as float32: half-way down to the next lower one, or just above where that
+    is a tie that goes to the lower. A number is at least that if and only if it is at least the score once it is rounded.
+
+    >>> float(np.float32(0.3)), least_that_round_to(keys_of(np.array([0.3], np.float32))).tolist()
+    (0.30000001192092896, [0.29999999701976776])
+    """
+    own, below = (_unbounded(each) for each in (keys.astype(np.int64), keys.astype(np.int64) - 1))
+    middle = (own + below) / 2
+    least: NDArray[np.float64] = np.where(keys & 1, np.nextafter(middle, np.inf), middle)
+    return np.where(keys <= -_INFINITY, -np.inf, least)
+
+
+def _unbounded(keys: NDArray[np.int64]) -> NDArray[np.float64]:
+    """As `scores_of`, but 2¹²⁸ for infinity: half-way to there rounding begins to lead to infinity."""
+    scores = scores_of(keys.astype(np.int32)).astype(np.float64)
+    return np.clip(scores, -(2.0**128), 2.0**128)
+
+
 @dataclass(frozen=True, slots=True)
 class Scale:
     """Bins that keep so many bits of mantissa. Each bin lies in one of the scale that keeps a bit less: see `into`.

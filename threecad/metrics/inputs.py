@@ -20,6 +20,9 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 
+_TOLD_APART = 2.0**53  # whole numbers from here on may be rounded by float64
+
+
 class ScoreError(ThreecadError, ValueError):
     """Scores, masks or labels from which nothing can be measured; the message says which and why."""
 
@@ -29,7 +32,8 @@ class Batch:
     """Checked images of one size.
 
     `scores_BP` are float32, P pixels an image, an array or a tensor on its device; `rounded` says that some were given with
-    more digits. `marked_BHW` is true where a pixel is anomalous. `lows_B` and `highs_B` are the range of each map, not rounded,
+    more digits. `marked_BHW` is true where a pixel is anomalous. `lows_B` and `highs_B` are the range of each map, not rounded to
+    float32, and a float64 wider on either side where whole numbers are beyond those that float64 tells apart.
     `known_B` says whose pixels count: not those of a defective image of which nobody marked where. `defective_B` and
     `image_scores_B` are the images' own.
     """
@@ -59,6 +63,11 @@ def read(maps: Any, masks: Any, labels: Any = None, image_scores: Any = None) ->
     touched_B: Flags = np.asarray(marked_BHW.any(axis=(1, 2)))
     defective_B = _labels(labels, touched_B)
     scores_B = highs_B if image_scores is None else _numbers(image_scores, len(highs_B), "image_scores")
+    vague_B = _beyond_float64(maps_BHW, lows_B, highs_B)
+    if vague_B.any():
+        rounded = True
+        lows_B = np.where(vague_B, np.nextafter(lows_B, -np.inf), lows_B)
+        highs_B = np.where(vague_B, np.nextafter(highs_B, np.inf), highs_B)
     return Batch(scores_BP, rounded, marked_BHW, lows_B, highs_B, touched_B | ~defective_B, defective_B, scores_B)
 
 
@@ -125,6 +134,13 @@ def _ranges(maps_BHW: Any) -> tuple[Floats, Floats]:
         highs_B = maps_BHW.max(axis=(1, 2)).astype(np.float64)
     _refuse("the map of image {} of the batch holds NaN; expected a score for each pixel", np.isnan(highs_B))
     return lows_B, highs_B
+
+
+def _beyond_float64(maps_BHW: Any, lows_B: Floats, highs_B: Floats) -> Flags:
+    """Of which maps a comparison by float64 cannot tell whether rounding changed anything, as they hold large whole numbers."""
+    whole = not (maps_BHW.dtype.is_floating_point if _is_tensor(maps_BHW) else maps_BHW.dtype.kind == "f")
+    vague_B: Flags = np.maximum(-lows_B, highs_B) >= _TOLD_APART
+    return vague_B & (whole and maps_BHW.dtype.itemsize == 8)
 
 
 def _as_float32(maps_BHW: Any) -> tuple[Any, bool]:

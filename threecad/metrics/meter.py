@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from threecad.metrics import curves, regions, states
-from threecad.metrics.bins import LEAST_BITS, MANTISSA, Bins, Keys, Scale, keys_of, scores_of
+from threecad.metrics.bins import LEAST_BITS, MANTISSA, Bins, Keys, Scale, keys_of, least_that_round_to, scores_of
 from threecad.metrics.curves import POINTS, Bounded, Curve, Table
 from threecad.metrics.inputs import Batch, ScoreError, flat, is_elsewhere, read
 from threecad.metrics.tallies import PAGE, Ints, Pages, Runs
@@ -39,7 +39,8 @@ class Scores:
     """What a detector reached. Figures of images are exact, those of pixels come with bounds.
 
     Where one level has no positives or no negatives its figures are None and `why` says so in a sentence. A threshold is the
-    lowest score that counts as anomalous. `pro_upstream` is None unless it was asked for; it is not comparable with `aupro`.
+    lowest score that counts as anomalous; it is float64 where maps had more digits than float32, and holds for these as they were
+    given. `pro_upstream` is None unless it was asked for; it is not comparable with `aupro`.
     `constant` says that all pixels have the same score, `mantissa_bits` how finely scores were told apart in the end.
     """
 
@@ -112,8 +113,9 @@ class Meter:
         float64 and wide integers are rounded to float32, which keeps their order but may make them equal. `masks` have the
         same shape; what is not zero is anomalous. `labels` are 0 or 1 an image, by default whether its mask marks anything; a
         defective image with an empty mask counts as an image, and its pixels not at all. `image_scores` are by default the
-        highest of each map. Infinite scores are in their order; NaN is a ScoreError, as is whatever else does not fit, and then
-        nothing of the batch is counted.
+        highest of each map, and float64 in either case: whole numbers beyond 2⁵³ may become equal there, which no bound of a
+        figure of images allows for. Infinite scores are in their order; NaN is a ScoreError, as is whatever else does not fit,
+        and then nothing of the batch is counted.
         """
         batch = read(maps, masks, labels, image_scores)
         known_B = batch.known_B
@@ -415,8 +417,10 @@ class Meter:
         exact = self._constant or (self._round and not self._rounded and self._scale == self._finest)
         lowest, highest = self._scale.ends(bins)
         thresholds = np.empty(rows)
-        thresholds[0::2] = np.append(self._low, scores_of(highest + 1))  # what lies above the next row
-        thresholds[1::2] = self._high if self._constant else scores_of(highest if exact else lowest)
+        # A threshold is for the scores as they were given, and the lowest of a row may have been below its float32.
+        given = least_that_round_to if self._rounded else scores_of
+        thresholds[0::2] = np.append(self._low, given(highest + 1))  # what lies above the next row
+        thresholds[1::2] = self._high if self._constant else given(highest if exact else lowest)
         alone, rooms = np.ones(rows, np.bool_), np.ones(rows, np.int64)
         rooms[1::2] += highest.astype(np.int64) - lowest
         alone[1::2] = exact | ((lowest == highest) & (not self._rounded))

@@ -136,4 +136,4 @@ def pro_upstream(scores_P: NDArray[Any], places: Ints, regions: Ints, limit: flo
         return None
     if rates[-1] == 0:
         return min(float(overlaps[-1]), 1.0)
-    return float(np.sum(np.diff(rates) * (overlaps[1:] + overlaps[:-1])) / (2 * rates[-1]))
+    return min(float(np.sum(np.diff(rates) * (overlaps[1:] + overlaps[:-1])) / (2 * rates[-1])), 1.0)

@@ -4,6 +4,7 @@ choosing.py    which images test                     results.py   what comes out
 looking.py     the pass over them                    tables.py    as text: terminal, CSV, LaTeX
 measuring.py   figures of a category                 curves.py, gallery.py   as pictures
 cases.py       images to look at                     writing.py   the folder of results
+folders.py     which folders may be written into
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from threecad.learning.devices import devices
 from threecad.learning.evaluate import looking
 from threecad.learning.evaluate.cases import pick
 from threecad.learning.evaluate.choosing import tests
+from threecad.learning.evaluate.folders import data_name, mark_maps, refuse_maps
 from threecad.learning.evaluate.looking import Terms, look, map_names
 from threecad.learning.evaluate.measuring import measure
 from threecad.learning.evaluate.results import CategoryResult, Evaluation, Judged, as_json
@@ -55,11 +57,12 @@ def evaluate(
     model's squares, so that no defect vanishes. `pro_limit` is by default `score.pro_limit`; `upstream` adds the authors'
     variant of P-PRO, not comparable. `device` is cpu, cuda, cuda:N, mps or auto; of several the first is used.
     `precision` is as in `train.precision`; the run's threshold was found in float32, as `predict` scores, and what was found in
-    fewer bits may lie on its other side. `maps` is a folder
-    that gets each image's score map as a 16-bit PNG. `cases` are images to look at, three a category. `note` is told what was
+    fewer bits may lie on its other side. `maps` is a folder that gets each image's score map as a 16-bit PNG: a new or empty one,
+    or one that holds maps of an earlier evaluation. `cases` are images to look at, three a category. `note` is told what was
     decided that nobody asked for.
 
-    ConfigError where run and data set have no category in common, LayoutError where nothing tests, ReadError for a damaged file.
+    ConfigError where run and data set have no category in common or `maps` is no folder for maps, LayoutError where nothing
+    tests, ReadError for a damaged file.
     """
     run = run if isinstance(run, Run) else Run(run)
     root, recipe = Path(dataset), run.recipe
@@ -76,16 +79,21 @@ def evaluate(
     limit = recipe.score.pro_limit if pro_limit is None else pro_limit
     if not 0 < limit <= 1:
         raise ConfigError(f"found a limit of P-PRO of {limit}; expected a false-positive rate above 0, at most 1")
+    folder = None if maps is None else Path(maps)
+    if folder is not None:
+        refuse_maps(folder, root, run.root)
     chosen = tests(run, root, categories, request, told)
     total, before = sum(map(len, chosen.values())), 0
-    names = map_names([row for data in chosen.values() for row in data.rows]) if maps is not None else {}
+    names = map_names([row for data in chosen.values() for row in data.rows]) if folder is not None else {}
+    if folder is not None:
+        mark_maps(folder)
     found: list[CategoryResult] = []
     images: list[Judged] = []
     for category, data in chosen.items():
         model = run.model(category)
         threshold = run.threshold(model)
         detector = run.detector(model, place)
-        terms = Terms(recipe, threshold, native, precision, upstream, None if maps is None else Path(maps), names)
+        terms = Terms(recipe, threshold, native, precision, upstream, folder, names)
         tell = None if progress is None else _shifted(progress, before, total)
         judged, meter = look(detector, place, data, terms, batch_size=batch_size, workers=workers or cores(), tell=tell)
         pictures = pick(detector, place, data, judged, recipe, precision) if cases else ()
@@ -94,7 +102,7 @@ def evaluate(
         before += len(data)
     return Evaluation(
         run=run.root.resolve().name,
-        dataset=root.resolve().name or "dataset",
+        dataset=data_name(root),
         resolution="native" if native else "model",
         side=recipe.data.size,
         pro_limit=limit,

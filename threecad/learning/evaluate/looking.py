@@ -6,13 +6,14 @@ threads changes nothing.
 
 from __future__ import annotations
 
+import os
 import queue
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -20,7 +21,7 @@ import torch
 
 from threecad.curation import sizes
 from threecad.domain import Size
-from threecad.errors import ReadError, ThreecadError
+from threecad.errors import ConfigError, ReadError, ThreecadError
 from threecad.formats.maps import Scale, write_map
 from threecad.imaging.raster import components
 from threecad.learning.devices import precision
@@ -30,8 +31,6 @@ from threecad.metrics import Meter
 from threecad.pipeline.convert import Progress
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from threecad.formats.dataset import Dataset
@@ -251,7 +250,7 @@ def judged_of(opened: Opened, maps: NDArray[np.float32], score: float, terms: Te
             pixels += mask.size
             marked += int(np.count_nonzero(mask))
     if terms.maps is not None and whole is not None:
-        _write(terms.maps / terms.names[row.image], whole, terms.recipe)
+        _write(terms.maps, terms.names[row.image], whole, terms.recipe)
     hit = None
     none = (0,) * len(sizes.NAMES)
     regions, found = none, none
@@ -324,8 +323,10 @@ def map_names(rows: Sequence[Row]) -> dict[str, str]:
     return names
 
 
-def _write(path: Path, whole: NDArray[np.float32], recipe: Recipe) -> None:
-    scale = scale_of(recipe)
+def _write(folder: Path, name: str, whole: NDArray[np.float32], recipe: Recipe) -> None:
+    path, scale = folder / name, scale_of(recipe)
+    if not Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(folder)):
+        raise ConfigError(f"{path}: a link leads out of the folder of score maps; expected a folder without one")
     most = scale.offset + 65535 * scale.slope
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

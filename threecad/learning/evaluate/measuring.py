@@ -106,10 +106,13 @@ def _at(images: Sequence[Judged], threshold: Threshold) -> AtThreshold:
     return AtThreshold(
         threshold=threshold.image,
         expected=threshold.false_positive_rate,
+        rests_on=threshold.images,
+        trained=threshold.source == "training",
         found=_share([(each.defective, each.found) for each in images], defective=True),
         false_alarms=_share([(each.defective, each.found) for each in images], defective=False),
         regions=Share(sum(sum(each.found_regions) for each in images), sum(sum(each.regions) for each in images)),
         photographs_threshold=threshold.photograph,
+        photographs_rest_on=threshold.photographs,
         photographs_found=_share(photographs, defective=True),
         photographs_false_alarms=_share(photographs, defective=False),
     )

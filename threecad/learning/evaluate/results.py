@@ -76,17 +76,21 @@ class Judged:
 @dataclass(frozen=True, slots=True)
 class AtThreshold:
     """What the run's threshold does: of the defective images and of their masks' regions how many are found, of the good images
-    how many are taken for defective (`expected` is the share that the threshold was chosen for).
+    how many are taken for defective (`expected` is the share that the threshold was chosen for). `rests_on` are the good images
+    that it was chosen from, which trained the model too where `trained` says so.
 
     The same for whole photographs by their own threshold, where the images are cut out of some; else both totals are 0.
     """
 
     threshold: float
     expected: float
+    rests_on: int
+    trained: bool
     found: Share
     false_alarms: Share
     regions: Share
     photographs_threshold: float
+    photographs_rest_on: int
     photographs_found: Share
     photographs_false_alarms: Share
 
@@ -250,6 +254,7 @@ def _category(found: CategoryResult) -> dict[str, Any]:
     photographs = {
         "false_alarms": _share(at.photographs_false_alarms),
         "found": _share(at.photographs_found),
+        "rests_on": at.photographs_rest_on,
         "threshold": at.photographs_threshold,
     }
     return {
@@ -268,7 +273,9 @@ def _category(found: CategoryResult) -> dict[str, Any]:
             "found": _share(at.found),
             "photographs": photographs if at.photographs_found.total + at.photographs_false_alarms.total else None,
             "regions": _share(at.regions),
+            "rests_on": at.rests_on,
             "threshold": at.threshold,
+            "trained": at.trained,
         },
         "types": [{"images": _share(each.images), "regions": _share(each.regions), "type": each.type} for each in found.types],
         "unmarked": found.unmarked,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from threecad.curation import sizes
 from threecad.formats.queue import cell
 from threecad.learning.evaluate.results import FIGURES, Evaluation, Share, as_json
+from threecad.learning.thresholds import promised
 from threecad.metrics import Bounded
 from threecad.pipeline.summary import count, plain
 from threecad.pipeline.tables.grid import Grid
@@ -21,7 +22,7 @@ from threecad.pipeline.tables.terminal import put
 from threecad.pipeline.tables.tex import escaped, spelled_out
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
@@ -104,22 +105,48 @@ def _threshold(done: Evaluation) -> Grid:
     )
     rates = sorted({each.at.expected for each in done.categories})
     said = " and ".join(f"{100 * rate:g} %" for rate in rates)
-    note = (
-        f"Chosen so that about {said} of good images are taken for defective. "
-        "A region counts as found where a pixel of it reaches the threshold."
-    )
-    return Grid("threshold", "At the run's threshold", columns, "l" + "r" * (len(columns) - 1), tuple(rows), note)
+    weak = limits([(each.category, each.at.rests_on, each.at.expected, each.at.trained) for each in done.categories], "image")
+    notes = [
+        f"Chosen so that about {said} of good images are taken for defective{', as far as good ones can tell' if weak else ''}.",
+        *weak,
+        "A region counts as found where a pixel of it reaches the threshold.",
+    ]
+    return Grid("threshold", "At the run's threshold", columns, "l" + "r" * (len(columns) - 1), tuple(rows), " ".join(notes))
+
+
+def limits(rests: Sequence[tuple[str, int, float, bool]], one: str) -> list[str]:
+    """A sentence for the thresholds that promise less than was asked for; (category, good ones, rate, whether these trained).
+
+    >>> limits([("nut", 10, 0.01, False), ("cap", 1, 0.01, False), ("pin", 200, 0.01, False)], "image")
+    ['nut: the threshold rests on 10 good images held out, which promise no better than 9.1 %.', \
+'cap: the threshold rests on 1 good image held out, which promises no better than 50 %.']
+    """
+    names: dict[str, list[str]] = {}
+    for category, number, rate, trained in rests:
+        verb = "promises" if number == 1 else "promise"
+        if trained:
+            tail = f"that trained the model, which {verb} nothing: new ones score higher."
+        elif (least := promised(number, rate)) > rate:
+            tail = f"held out, which {verb} no better than {100 * least:.2g} %."
+        else:
+            continue
+        names.setdefault(f"the threshold rests on {count(number, f'good {one}')} {tail}", []).append(category)
+    return [f"{', '.join(of)}: {said}" for said, of in names.items()]
 
 
 def _photographs(done: Evaluation) -> Grid:
-    rows = []
+    rows, rests = [], []
     for each in done.categories:
         at = each.at
         if at.photographs_found.total + at.photographs_false_alarms.total:
             cells = (*_found(at.photographs_found), *_found(at.photographs_false_alarms))
             rows.append((each.category, f"{at.photographs_threshold:.4g}", *cells))
+            rests.append((each.category, at.photographs_rest_on, at.expected, at.trained))
     columns = ("Category", "threshold", "defective\nfound, %", "of", "good\ntaken for\ndefective, %", "of")
-    note = "The highest score of a photograph's test images counts; those of them that do not test are not looked at."
+    weak = limits(rests, "photograph")
+    note = " ".join(
+        [*weak, "The highest score of a photograph's test images counts; those of them that do not test are not looked at."]
+    )
     return Grid("photographs", "The same for whole photographs", columns, "lrrrrr", tuple(rows), note)
 
 

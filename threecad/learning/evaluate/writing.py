@@ -5,23 +5,24 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from threecad.errors import LayoutError, ThreecadError
+from threecad.errors import ThreecadError
+from threecad.learning.evaluate.folders import METRICS, refuse_results
 from threecad.learning.evaluate.results import Evaluation, as_json, rows
 from threecad.pipeline.store import write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-METRICS, IMAGES = "metrics.json", "images.jsonl"
+IMAGES = "images.jsonl"
 
 
 def write(done: Evaluation, folder: Path, *, figures: bool = True) -> list[Path]:
     """Write metrics.json, images.jsonl (a line an image) and, unless told not to, the figures; the files, sorted.
 
-    LayoutError if the folder is a file, ThreecadError if a file cannot be written.
+    LayoutError if the folder is a file, ConfigError if it holds files and none of an earlier evaluation, ThreecadError if a file
+    cannot be written.
     """
-    if folder.exists() and not folder.is_dir():
-        raise LayoutError(f"{folder} is a file; expected a folder to write results into")
+    refuse_results(folder)
     files = {METRICS: _json(as_json(done), indent=1), IMAGES: b"".join(_json(row) for row in rows(done))}
     if figures:
         from threecad.learning.evaluate import drawing

@@ -40,7 +40,9 @@ def pair(
     """The number of each one's file, in order; no file is given twice, and some may be left over.
 
     `where` and `what` (such as `map`) are for messages. `words` may stand behind the names of `named`, as `_mask` does. `known`
-    are names of folders that tell images apart: a file in such a folder is never of an image that is not.
+    are names of folders that tell images apart: a file in such a folder is never of an image that is not. Suffixes are passed
+    over but for one: where an image's suffix stands before the file's, as in `0.png.npy`, it is the image's own. Only where there
+    are `words`, so that `named` are masks, may it be another one.
 
     LayoutError names the first that have no file, or several, and says how many they are.
 
@@ -50,10 +52,16 @@ def pair(
     """
     barred = {name.casefold() for name in known} | GOOD_FOLDERS | set(SPLITS)
     best: _Try | None = None
-    habits = _distinct([habit(file) for file in files] for habit in _habits())
+    habits = _distinct([habit(file) for file in files] for habit in _habits(photographs=not words))
+    full = [_full(file) for file in files] if any(_is_full(file) for file in files) else None
+    suffixes = [splitext(each.path)[1].lower() for each in named]
     for spelling in _distinct(chain.from_iterable(_columns(named, word) for word in ("", *words))):
-        for names in habits:
-            found = _match(named, spelling, names, barred)
+        ways = [(spelling, names) for names in habits]
+        if full is not None:
+            whole = [(*parts[:-1], parts[-1] + suffix) for parts, suffix in zip(spelling, suffixes, strict=True)]
+            ways.insert(0, (whole, full))
+        for spelled, names in ways:
+            found = _match(named, spelled, names, barred)
             if not found.missing and not found.several:
                 return [found.pairs[number] for number in range(len(named))]
             if best is None or (len(found.pairs), len(found.several)) > (len(best.pairs), len(best.several)):
@@ -135,9 +143,10 @@ _DEEPEST = 6
 """Folders above a name that are tried one by one."""
 
 
-def _habits() -> Iterator[Callable[[str], _Parts]]:
+def _habits(*, photographs: bool) -> Iterator[Callable[[str], _Parts]]:
     yield _plain
-    yield lambda file: _parts(_without(splitext(file)[0]))
+    if not photographs:  # a mask does not tell the suffix of its photograph
+        yield lambda file: _parts(_without(splitext(file)[0]))
     for word in _WORDS:
         yield lambda file, word=word: _parts(splitext(file)[0].removesuffix(word))  # type: ignore[misc]
 
@@ -146,8 +155,18 @@ def _plain(file: str) -> _Parts:
     return _parts(splitext(file)[0])
 
 
+def _is_full(file: str) -> bool:
+    return splitext(splitext(file)[0])[1].lower() in SUFFIXES
+
+
+def _full(file: str) -> _Parts:
+    """The name with an image's own suffix: `0.png.npy` is the map of `0.png`, and not of `0.jpg`."""
+    stem, suffix = splitext(splitext(file)[0])
+    return _parts(stem + (suffix.lower() if suffix.lower() in SUFFIXES else suffix))
+
+
 def _without(name: str) -> str:
-    """The name without an image's suffix: `0.png.npy` is the map of `0.png`."""
+    """The name without an image's suffix: `0.jpg.npy` is the map of the photograph whose mask is `0.png`."""
     stem, suffix = splitext(name)
     return stem if suffix.lower() in SUFFIXES else name
 
