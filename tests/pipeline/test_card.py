@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from threecad.errors import ConfigError
+from threecad.pipeline import card as carding
 from threecad.pipeline.card import card
 from threecad.pipeline.config import Pipeline
 from threecad.pipeline.convert import convert
@@ -182,3 +183,13 @@ def test_a_category_called_all_is_not_mixed_up_with_the_sum(plain: Path, tmp_pat
     assert "| All (category) | 1 | 0 | 1 | 1 | 0 | 1 |" in text
     assert "| All | 2 | 0 | 2 | 2 | 0 | 2 |" in text
     assert "| All (category) | dent | 1 |" in text
+
+
+def test_the_catalogue_is_written_last_since_its_digest_says_that_all_is_up_to_date(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(carding, "write_atomically", lambda path, data: written.append(path.name))
+    carding.card(plain, tmp_path)
+    assert set(written) == {"metadata.jsonl", "dataset_card.md", "croissant.json"}
+    assert written[-1] == "croissant.json"

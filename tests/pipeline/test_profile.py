@@ -21,6 +21,7 @@ from photographs import SMALL, factory
 from threecad.curation.statistics import Statistics
 from threecad.domain import Action, Code, Entry, Finding, MaskFile, Measure, Size, Split, Spot, State
 from threecad.errors import LayoutError, ReadError
+from threecad.formats import images
 from threecad.formats.layouts import Listing
 from threecad.formats.png import encode_mask, encode_png
 from threecad.pipeline import measures, profile
@@ -312,7 +313,7 @@ def test_an_image_that_is_damaged_is_told(tmp_path: Path) -> None:
 def test_an_image_that_is_too_large_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "set"
     put(root / "a.png", encode_png(noise(1)))
-    monkeypatch.setattr(profile, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(images, "MOST_PIXELS", 1000)
     ((_, measure, own),) = gone_through(root, Listing("test", [good("a.png")], []))
     assert measure is None
     assert [(finding.code, finding.detail) for finding in own] == [(Code.TOO_LARGE, "64 × 48 pixels, more than 0.001 million")]

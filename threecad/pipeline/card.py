@@ -123,8 +123,8 @@ def card(
         digests[MANIFEST] = hashlib.sha256((root / MANIFEST).read_bytes()).hexdigest()
     texts = {
         METADATA: metadata,
-        CROISSANT: _croissant(name, describing, images, digests).encode(),
         CARD: _card(name, describing, listing, images, digests).encode(),
+        CROISSANT: _croissant(name, describing, images, digests).encode(),  # last: its digest says that all are of this manifest
     }
     try:
         for path, data in texts.items():
