@@ -95,6 +95,11 @@ class Decisions(Mapping[str, Mapping[str, Decision]]):
             rows = self._decided.get(self._composed.get(unicodedata.normalize("NFC", source), ""), {})
         return rows
 
+    def only(self, source: str) -> Decisions:
+        """Those about one source."""
+        rows = self.of(source)
+        return Decisions({source: rows} if rows else {})
+
     def about(self, source: str, shapes: Iterable[Shape]) -> dict[int, Decision]:
         """Number of a shape → decision, for those of one source that somebody decided about."""
         rows = self.of(source)

@@ -26,6 +26,7 @@ from threecad.formats.containers.jpeg import Jpeg
 from threecad.formats.containers.png import Png
 from threecad.formats.containers.tiff import Tiff
 from threecad.formats.containers.webp import Webp
+from threecad.formats.remote import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -99,7 +100,7 @@ def most_bytes(max_pixels: int) -> int:
     return 8 * max_pixels + (64 << 20)
 
 
-def size_of(data: bytes | memoryview | Path, name: str) -> Size:
+def size_of(data: bytes | memoryview | Place, name: str) -> Size:
     """Height and width of an image (its bytes, or its path) the right way up, from the header alone.
 
     >>> import numpy as np

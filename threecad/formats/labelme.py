@@ -28,6 +28,7 @@ from shapely import MultiPolygon, Polygon
 
 from threecad.domain import Annotation, Shape, Size
 from threecad.errors import ReadError
+from threecad.formats.remote import Place
 
 VERSION = "5.5.0"
 """What a written file says it comes from: the first version with every key that is written."""
@@ -155,7 +156,7 @@ def schema() -> dict[str, Any]:
 # Reading
 
 
-def load(path: Path, name: str, *, max_bytes: int) -> bytes:
+def load(path: Place, name: str, *, max_bytes: int) -> bytes:
     """The bytes of the annotation file at `path`, which messages call `name`.
 
     Raises ReadError when it cannot be opened, is no regular file (a pipe would wait for ever) or is larger than `max_bytes`.
@@ -181,7 +182,7 @@ def read(path: Path, source: str, *, max_bytes: int) -> Annotation:
     return parse(load(path, path.name, max_bytes=max_bytes), path.name, source)
 
 
-def peek(path: Path, name: str | None = None, *, max_bytes: int) -> Peek:
+def peek(path: Place, name: str | None = None, *, max_bytes: int) -> Peek:
     """What the file at `path`, called `name` in messages, is about, without its outlines; raises as `read` does."""
     name = path.name if name is None else name
     return peek_bytes(load(path, name, max_bytes=max_bytes), name)

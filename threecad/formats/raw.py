@@ -21,6 +21,7 @@ from threecad.domain import Action, Code, Finding, Source, Split
 from threecad.errors import LayoutError, ReadError
 from threecad.formats import labelme
 from threecad.formats.labelme import NotLabelme, Peek
+from threecad.formats.remote import Place, Remote
 from threecad.settings import Reading
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
@@ -66,7 +67,7 @@ class Found:
     categories: Mapping[str, str] = field(default_factory=dict)
 
 
-def find(root: Path, settings: Reading, peek: Callable[[Path, str], Peek] | None = None) -> Found:
+def find(root: Place, settings: Reading, peek: Callable[[Place, str], Peek] | None = None) -> Found:
     """Every source of the raw folder; `peek(path, name)` looks into one annotation file, by default with `labelme.peek`.
 
     An annotation's image is, in this order, the file its imagePath leads to; the one of that name beside it; the one beside it
@@ -183,16 +184,16 @@ def find(root: Path, settings: Reading, peek: Callable[[Path, str], Peek] | None
 class _Tree:
     """The visible files below `base`, as POSIX paths relative to it, in the order of code points."""
 
-    base: Path
+    base: Place
     folders: frozenset[str]
     images: tuple[str, ...]
     annotations: tuple[str, ...]
     findings: tuple[Finding, ...]
 
 
-def _walk(root: Path) -> _Tree:
-    base = os.path.realpath(root)
-    name = _title(Path(base).name)
+def _walk(root: Place) -> _Tree:
+    base = root if isinstance(root, Remote) else Path(os.path.realpath(root))
+    name = _title(base.name)
     folders: set[str] = set()
     images: list[str] = []
     annotations: list[str] = []
@@ -201,23 +202,20 @@ def _walk(root: Path) -> _Tree:
     while waiting:
         folder = waiting.pop()
         try:
-            with os.scandir(f"{base}/{folder}") as listing:
-                entries = list(listing)
+            entries = _in_store(base, folder) if isinstance(base, Remote) else _on_disk(str(base), folder)
         except OSError as error:
             reason = error.strerror or type(error).__name__
             if not folder:
                 raise LayoutError(f"{name}: expected a folder to read, found none: {reason}") from error
             findings.append(Finding(Code.FILE_UNREADABLE, Action.DROPPED, folder, None, f"folder cannot be listed: {reason}"))
             continue
-        names = {entry.name for entry in entries}
-        if not folder and OUTPUT_MARK in names:
+        if not folder and OUTPUT_MARK in entries:
             raise LayoutError(f"{name}: expected a raw folder, found an output of threecad (it holds {OUTPUT_MARK})")
-        if folder and names & {OUTPUT_MARK, f".{REPORT_FOLDER}", PREDICTED}:
+        if folder and entries.keys() & {OUTPUT_MARK, f".{REPORT_FOLDER}", PREDICTED}:
             continue
         folders.add(folder)
-        for entry in entries:
-            path = f"{folder}/{entry.name}" if folder else entry.name
-            kind = _kind(entry, base)
+        for entry, kind in entries.items():
+            path = f"{folder}/{entry}" if folder else entry
             if kind == "folder":
                 waiting.append(path)
             elif kind == "image":
@@ -227,7 +225,28 @@ def _walk(root: Path) -> _Tree:
             elif isinstance(kind, Finding):
                 # The finding knows the entry's own name; where it lies is known here.
                 findings.append(replace(kind, source=_escaped(path)))
-    return _Tree(Path(base), frozenset(folders), tuple(sorted(images)), tuple(sorted(annotations)), tuple(findings))
+    return _Tree(base, frozenset(folders), tuple(sorted(images)), tuple(sorted(annotations)), tuple(findings))
+
+
+def _on_disk(base: str, folder: str) -> dict[str, str | Finding | None]:
+    with os.scandir(f"{base}/{folder}") as listing:
+        return {entry.name: _kind(entry, base) for entry in list(listing)}
+
+
+def _in_store(base: Remote, folder: str) -> dict[str, str | Finding | None]:
+    """As on a disk; in a store there are no links, and what has the form of a folder is one."""
+    kinds: dict[str, str | Finding | None] = {}
+    for name, is_folder in base.entries(folder):
+        hidden = name.startswith(".") or name == REPORT_FOLDER
+        kinds[name] = None if hidden else "folder" if is_folder else _suffix_kind(name)
+        if kinds[name] is not None and _escaped(name) != name:
+            kinds[name] = Finding(Code.FILE_UNREADABLE, Action.DROPPED, name, None, "the name is not UTF-8")
+    return kinds
+
+
+def _suffix_kind(name: str) -> str | None:
+    suffix = splitext(name)[1].lower()
+    return "image" if suffix in IMAGE_SUFFIXES else "annotation" if suffix == ".json" else None
 
 
 def _kind(entry: os.DirEntry[str], base: str) -> str | Finding | None:
@@ -235,8 +254,7 @@ def _kind(entry: os.DirEntry[str], base: str) -> str | Finding | None:
     name = entry.name
     if name.startswith(".") or name == REPORT_FOLDER:
         return None
-    suffix = splitext(name)[1].lower()
-    kind = "image" if suffix in IMAGE_SUFFIXES else "annotation" if suffix == ".json" else None
+    kind = _suffix_kind(name)
     try:
         is_folder = entry.is_dir()
         if not is_folder and kind is None:

@@ -24,7 +24,7 @@ from threecad.domain import MEANING, Action, Code, Entry, Finding, State
 from threecad.errors import ConfigError, ThreecadError
 from threecad.formats.dataset import MANIFEST, line, read_manifest
 from threecad.formats.layouts import Listing, Request, read
-from threecad.pipeline.store import write_atomically
+from threecad.pipeline.files import write_atomically
 from threecad.settings import Describing
 
 CARD, CROISSANT, METADATA = "dataset_card.md", "croissant.json", "metadata.jsonl"

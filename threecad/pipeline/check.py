@@ -19,13 +19,14 @@ from threecad.errors import LayoutError, ThreecadError
 from threecad.formats import labelme, queue
 from threecad.formats.cases import Decisions
 from threecad.formats.dataset import line, row_of
+from threecad.formats.remote import Remote
 from threecad.imaging import polygons
 from threecad.pipeline import threads
 from threecad.pipeline.config import Pipeline
 from threecad.pipeline.convert import Progress, budget, choices_of, cores, settings_of
+from threecad.pipeline.files import write_atomically
 from threecad.pipeline.publish import nobodys, similar_labels
 from threecad.pipeline.sources import Reader, Task, read_folder, type_lists
-from threecad.pipeline.store import write_atomically
 
 MARK = ".threecad-check"
 
@@ -294,6 +295,8 @@ def _image(task: Task, source: Source, file: Path) -> str:
     if source.image is None:
         return f"{PurePosixPath(source.id).stem}.png"
     image = task.root / source.image
+    if isinstance(image, Remote):
+        return str(image)
     try:
         return Path(os.path.relpath(image, file.resolve().parent)).as_posix()
     except ValueError:  # another drive

@@ -9,22 +9,23 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import Executor
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from threecad.domain import Action, Finding
+from threecad.domain import Action, Finding, Source
 from threecad.errors import ConfigError, LayoutError, ThreecadError
 from threecad.formats.cases import DECISIONS, Choices, Decisions, read_choices
 from threecad.formats.dataset import Manifest
 from threecad.imaging import tiling
-from threecad.pipeline import config, threads
+from threecad.pipeline import config, engines, threads
 from threecad.pipeline.config import Pipeline
+from threecad.pipeline.files import HOME
 from threecad.pipeline.publish import keeps_decisions, made_from, publish, stands
-from threecad.pipeline.sources import Known, Task, read_folder, type_lists
-from threecad.pipeline.store import HOME, Store, hold, refuse_foreign
+from threecad.pipeline.sources import Finished, Known, Task, read_folder, type_lists
+from threecad.pipeline.store import Store, hold, refuse_foreign
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ def convert(
     pipeline: Pipeline | str | Path | None = None,
     *,
     workers: int | None = None,
+    engine: str | Executor = engines.THREADS,
     decisions: str | Path | Decisions | None = None,
     overwrite: bool = False,
     dry_run: bool = False,
@@ -82,6 +84,10 @@ def convert(
     `raw_folder` holds images and labelme annotations; `out` becomes the data set, or is brought up to date if it is one.
     `pipeline` is a `Pipeline`, a TOML file or the name of one that ships with threecad. `workers` is the number of threads
     (default: the cores this process may use). The bytes of the result depend on the input, the pipeline and the decisions alone.
+
+    `engine` says who works: "threads" of this process, "dask" (a cluster of processes on this machine), "dask:tcp://host:8786" (a
+    cluster that runs), or any `concurrent.futures.Executor`, which takes sources one by one; both folders then have to be where
+    all workers see them.
 
     `decisions` are what people said about single shapes: a file that the report exports, or `Decisions`. They are kept in
     `out/decisions.json` and hold in later runs too; new ones are added, and replace what was decided about the same shape.
@@ -96,8 +102,8 @@ def convert(
     if dry_run:
         return _rehearse(root, target, settings, said, overwrite, began)
     try:
-        with hold(target, title(root), overwrite=overwrite) as store:
-            return _convert(root, store, settings, said, workers or cores(), overwrite, progress, began)
+        with hold(target, title(root), overwrite=overwrite) as store, engines.engaged(engine, workers or cores()) as team:
+            return _convert(root, store, settings, said, workers or cores(), team, overwrite, progress, began)
     except OSError as error:
         if not _ours(error.filename, target):
             raise
@@ -113,6 +119,7 @@ def _convert(
     settings: Pipeline,
     said: Decisions | Choices | None,
     workers: int,
+    team: engines.Team | None,
     overwrite: bool,
     progress: Callable[[Progress], None] | None,
     began: float,
@@ -122,15 +129,15 @@ def _convert(
     types = type_lists(found, settings)
     decided = decisions_of(store.out, said)
     store.decide(decided, before=store.decides() or keeps_decisions(store.out))
-    task = Task(root, settings, types, found, store, decided)
+    task = Task(root, settings, types, found, store.files, decided)
     todo = [source for source in found.sources if not task.done(source, known.get(source.id))]
     redone, pixels = 0, 0
-    work = threads.work(todo, partial(task.start, known), workers=workers, budget=budget(), weigh=task.weigh)
-    with closing(work) as finished:
-        for count, (record, fresh) in enumerate(finished, 1):
+    with closing(_worked(task, todo, known, workers, team)) as finished:
+        for count, each in enumerate(finished, 1):
+            record = each.record or replace(store.record(each.source.id), seen=each.seen, source=each.source)
             store.keep(record)
             known[record.source.id] = Known.of(record)
-            redone += fresh
+            redone += each.record is not None
             pixels += record.size.area if record.size else 0
             if progress is not None:
                 progress(Progress(count, len(todo), pixels / 1e6, record.source.id))
@@ -146,6 +153,26 @@ def _convert(
         removed=gone,
         seconds=time.monotonic() - began,
         megapixels=pixels / 1e6,
+    )
+
+
+def _worked(
+    task: Task, todo: list[Source], known: Mapping[str, Known], workers: int, team: engines.Team | None
+) -> Generator[Finished, None, None]:
+    """Every source's journey, by threads or by a team."""
+
+    def before(source: Source) -> str | None:
+        record = known.get(source.id)
+        return None if record is None or record.retry else record.key
+
+    if team is not None:
+        return engines.spread(team, task, todo, before)
+    return threads.work(
+        todo,
+        lambda source: task.start(before(source), source),
+        workers=workers,
+        budget=budget(),
+        weigh=task.weigh,
     )
 
 

@@ -35,12 +35,14 @@ from threecad.formats.dataset import (
 from threecad.formats.raw import Found
 from threecad.pipeline import config
 from threecad.pipeline.config import Pipeline
+from threecad.pipeline.files import HOME, Files, same
 from threecad.pipeline.record import CASE, File, Outline, Record, used
 from threecad.pipeline.sources import Known
-from threecad.pipeline.store import HOME, Store, same, write_atomically
+from threecad.pipeline.store import Store
 
 UNUSED = "unused"
 UNUSED_FILES = f"{HOME}/unused"
+FINISHED = f"{HOME}/finished"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +133,8 @@ def publish(
         return read_manifest(store.out), False
 
     placement, findings = _assign(ids, known, found, types, settings)
-    (store.out / MANIFEST).unlink(missing_ok=True)
-    (store.home / "finished").unlink(missing_ok=True)
+    store.drop(MANIFEST)
+    store.drop(FINISHED)
     tally = _Tally(placement, types)
     digests: dict[str, str] = {}
     outputs = 0
@@ -164,7 +166,7 @@ def publish(
                 sums.write(f"{file.sha256}  {file.path}\n".encode())
                 outputs += 1
             tally.source(record)
-    findings += _strangers(store.out, placement, written)
+    findings += _strangers(store.files, placement, written)
     findings += nobodys(decisions, ids)
     findings += splitting.audit(read_samples(store.out / SAMPLES), placement.groups)
     leaks = [finding for finding in findings if finding.code is Code.LEAK and finding.action is not Action.KEPT]
@@ -182,7 +184,7 @@ def publish(
     if decisions:
         digests[DECISIONS] = store.write(DECISIONS, decisions.text().encode())
     elif store.decides():
-        (store.out / DECISIONS).unlink(missing_ok=True)
+        store.drop(DECISIONS)
     names = {category: list(indices) for category, indices in types.items()}
     for split in Split:
         path = f"coco/{split.value}.json"
@@ -190,7 +192,7 @@ def publish(
             with _sheet(store, path, digests) as sheet:
                 coco.write(sheet, partial(_annotated, store, ids, placement, split), names, f"{raw}, {split.value}")
         else:
-            (store.out / path).unlink(missing_ok=True)
+            store.drop(path)
     manifest = Manifest(
         threecad=__version__,
         raw=raw,
@@ -201,8 +203,7 @@ def publish(
         inputs=sum(len(known[id_].inputs) for id_ in ids),
         outputs=outputs + len(digests),
     )
-    write_atomically(store.out / MANIFEST, manifest.text().encode())
-    _finish(store, origin, digests | {MANIFEST: hashlib.sha256(manifest.text().encode()).hexdigest()})
+    _finish(store, origin, digests | {MANIFEST: store.write(MANIFEST, manifest.text().encode())})
     store.clean()
     return manifest, True
 
@@ -240,15 +241,13 @@ def _doubted(good: set[str], ids: Iterable[str], known: Mapping[str, Known]) -> 
     ]
 
 
-def _strangers(out: Path, placement: Placement, written: set[int]) -> Iterator[Finding]:
+def _strangers(files: Files, placement: Placement, written: set[int]) -> Iterator[Finding]:
     """A finding for each image in a category's folder that is none of ours: whoever reads the folder will take it for one."""
     for category, folder in placement.folders.items():
-        for place, _, names in sorted(os.walk(out / folder)):
-            for name in sorted(names):
-                path = Path(place, name).relative_to(out).as_posix()
-                if hash(path) not in written:
-                    detail = f"{path} is not threecad's, but readers of the folder take it for a tile"
-                    yield Finding(Code.FOREIGN_FILE, Action.KEPT, category, None, detail)
+        for path in files.names(folder):
+            if hash(path) not in written:
+                detail = f"{path} is not threecad's, but readers of the folder take it for a tile"
+                yield Finding(Code.FOREIGN_FILE, Action.KEPT, category, None, detail)
 
 
 def keeps_decisions(out: Path) -> bool:
@@ -359,6 +358,7 @@ def _sheet(store: Store, path: str, digests: dict[str, str]) -> Iterator[Any]:
     sheet = _Sheet(store.out / path)
     yield sheet
     digests[path] = sheet.close()
+    store.files.send(path)
 
 
 def _annotated(store: Store, ids: Iterable[str], placement: Placement, split: Split) -> Iterator[tuple[Sample, tuple[str, ...]]]:
@@ -418,7 +418,7 @@ def made_from(
 def stands(out: Path, origin: str) -> bool:
     """Whether the folder already is the data set made from `origin`, its lists untouched (`Store.load` saw to the tiles)."""
     try:
-        noted = json.loads((out / HOME / "finished").read_bytes())
+        noted = json.loads((out / FINISHED).read_bytes())
         return noted["made_from"] == origin and all(
             same(out / path, File(*kept), digest=False) for path, kept in noted["lists"].items()
         )
@@ -433,4 +433,4 @@ def _finish(store: Store, origin: str, digests: Mapping[str, str]) -> None:
         now = (store.out / path).stat()
         lists[path] = [digest, now.st_size, now.st_mtime_ns]
     note = json.dumps({"lists": lists, "made_from": origin}, sort_keys=True)
-    write_atomically(store.home / "finished", note.encode() + b"\n")
+    store.write(FINISHED, note.encode() + b"\n")

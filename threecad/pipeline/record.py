@@ -6,13 +6,13 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from pydantic import TypeAdapter
 
 from threecad import __version__
 from threecad.domain import Action, Case, Decision, Defect, Finding, Size, Source, Split, State, Window
 from threecad.formats.labelme import Peek
+from threecad.formats.remote import Place
 from threecad.pipeline.config import Pipeline, table
 
 ROLES = ("image", "mask", "types", "ignore", "preview")
@@ -144,7 +144,7 @@ def used(piece: Piece, record: Record, split: Split, clean: str) -> Split | None
     return None
 
 
-def remembered(path: Path, seen: tuple[int, int, int] | None) -> bool:
+def remembered(path: Place, seen: tuple[int, int, int] | None) -> bool:
     """Whether a file is to the eye (size, times) the one that was seen."""
     if seen is None:
         return False

@@ -10,19 +10,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 
 from threecad.curation import duplicates, splitting
 from threecad.domain import Action, Annotation, Code, Finding, Size, Source, State
 from threecad.errors import LayoutError, ReadError
 from threecad.formats import images, jpeg, labelme, png, raw
 from threecad.formats.cases import Decisions
+from threecad.formats.remote import Looks, Place, Remote
 from threecad.imaging import crops, drawing, polygons, tiling
 from threecad.pipeline import config, journey, threads
 from threecad.pipeline.config import Pipeline
+from threecad.pipeline.files import Files
 from threecad.pipeline.looking import cases_of
 from threecad.pipeline.record import CASE, File, Outline, Piece, Record, key_of, remembered
-from threecad.pipeline.store import Store
 from threecad.settings import Reading
 
 BYTES_A_PIXEL = 6
@@ -66,15 +66,40 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """What every source of a run needs to become a record; `start` runs on any thread."""
+class Finished:
+    """What came of one source. `record` is None where that of an earlier run holds, though its files look as in `seen` now."""
 
-    root: Path
+    source: Source
+    record: Record | None
+    seen: dict[str, tuple[int, int, int] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What every source of a run needs to become a record; `start` runs on any thread, and `alone` on any machine.
+
+    `staging` is where tiles go at first; None where none are made.
+    """
+
+    root: Place
     settings: Pipeline
     types: Mapping[str, Mapping[str, int]]
     found: raw.Found
-    store: Store | None
+    staging: Files | None
     decisions: Decisions = field(default_factory=Decisions)
+
+    def alone(self, source: Source) -> Task:
+        """The same for this source only: what another process needs of it."""
+        second = self.found.second.get(source.id, ())
+        paths = [path for path in (source.annotation, *second) if path in self.found.peeks]
+        found = raw.Found(
+            sources=(source,),
+            findings=(),
+            peeks={path: self.found.peeks[path] for path in paths if path is not None},
+            second={source.id: second} if second else {},
+        )
+        types = {source.category: self.types.get(source.category, {})}
+        return Task(self.root, self.settings, types, found, self.staging, self.decisions.only(source.id))
 
     def files(self, source: Source) -> list[str]:
         """The files a source is read from: image, annotation, further annotations."""
@@ -143,18 +168,19 @@ class Task:
         peek = self.found.peeks.get(source.annotation or "")
         return peek is not None and peek.embedded
 
-    def start(self, known: Mapping[str, Known], source: Source) -> threads.Opened[tuple[Record, bool]]:
-        """Read one source and plan it; the pieces left to do encode its tiles."""
-        store = self.store
-        assert store is not None
+    def start(self, before: str | None, source: Source) -> threads.Opened[Finished]:
+        """Read one source and plan it; the pieces left to do encode its tiles.
+
+        `before` is the key of the record that an earlier run made of it; None where it has to be made anew in any case.
+        """
+        staging = self.staging
+        assert staging is not None
         reading = Reader(self.root, self.settings.read)
         findings: list[Finding] = []
         data = {path: reading.bytes_of(path, source.id, findings) for path in self.files(source)}
         key = self.key(source, reading.inputs)
-        before = known.get(source.id)
-        if before is not None and before.key == key and not before.retry and not findings:
-            record = replace(store.record(source.id), seen=reading.seen, source=source)
-            return threads.Opened([], lambda: (record, False))
+        if before == key and not findings:
+            return threads.Opened([], lambda: Finished(source, None, reading.seen))
 
         annotation = self.annotation(source, data, findings)
         picture = self.picture(source, data, findings)
@@ -182,7 +208,7 @@ class Task:
         if picture is None or annotation is None or made is None:
             shown = cases_of(source, annotation, size, findings, self.settings, self.decisions) if annotation else []
             record = replace(base, findings=tuple(findings), cases=tuple(replace(case, view=None) for case in shown))
-            return threads.Opened([], lambda: (record, True))
+            return threads.Opened([], lambda: Finished(source, record, reading.seen))
 
         doubtful = any(finding.action is Action.QUEUED for finding in findings)
         trainable = source.good and not annotation.shapes and not doubtful
@@ -205,9 +231,9 @@ class Task:
                     files["preview"] = png.encode_png(drawing.preview(tile), effort)
             if tile.ignore is not None and tile.ignore.any():
                 files["ignore"] = png.encode_mask(tile.ignore)
-            stored[number] = {role: store.stage(key, number, role, encoded) for role, encoded in files.items()}
+            stored[number] = {role: staging.stage(key, number, role, encoded) for role, encoded in files.items()}
 
-        def finish() -> tuple[Record, bool]:
+        def finish() -> Finished:
             print_ = duplicates.fingerprint(picture.pixels)
             shown = cases_of(source, annotation, size, findings, self.settings, self.decisions)
             record = replace(
@@ -225,12 +251,12 @@ class Task:
                 narrow=made.narrow,
                 cases=tuple(shown),
                 pictures={
-                    case.shape: store.stage(key, case.shape, CASE, jpeg.encode_jpeg(crops.part(picture.pixels, case.view)))
+                    case.shape: staging.stage(key, case.shape, CASE, jpeg.encode_jpeg(crops.part(picture.pixels, case.view)))
                     for case in shown
                     if case.view is not None
                 },
             )
-            return record, True
+            return Finished(source, record, reading.seen)
 
         pieces = [
             partial(encode, number)
@@ -328,7 +354,7 @@ class Task:
 class Reader:
     """Reads a source's files once each, and remembers their digests and how they looked."""
 
-    def __init__(self, root: Path, settings: Reading) -> None:
+    def __init__(self, root: Place, settings: Reading) -> None:
         self.root = root
         self.limits = json_limit(settings), images.most_bytes(int(settings.max_megapixels * 1e6))
         self.inputs: dict[str, str] = {}
@@ -339,12 +365,7 @@ class Reader:
         limit = self.limits[not path.lower().endswith(".json")]
         try:
             for _ in range(3):
-                with (self.root / path).open("rb") as file:
-                    before = os.fstat(file.fileno())
-                    # What grows meanwhile shows by its size; it is not followed to its new end, which may be anywhere.
-                    data = file.read(before.st_size) if before.st_size <= limit else None
-                    digest = hashlib.sha256(data) if data is not None else hashlib.file_digest(file, "sha256")
-                    after = os.fstat(file.fileno())
+                data, digest, before, after = _fetched(self.root / path, limit)
                 if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns):
                     break
             else:
@@ -353,7 +374,7 @@ class Reader:
         except OSError as error:
             self._fail(path, source, f"it cannot be read ({error.strerror})", findings)
             return None
-        self.inputs[path] = digest.hexdigest()
+        self.inputs[path] = digest
         young = time.time_ns() - max(after.st_mtime_ns, after.st_ctime_ns) < RACY_NS
         self.seen[path] = None if young else (after.st_size, after.st_mtime_ns, after.st_ctime_ns)
         if data is None and path == source:
@@ -365,7 +386,20 @@ class Reader:
         findings.append(Finding(Code.FILE_UNREADABLE, Action.DROPPED, source, None, f"{path}: {why}"))
 
 
-def read_folder(root: Path, settings: Reading, known: Iterable[Known] = ()) -> raw.Found:
+def _fetched(place: Place, limit: int) -> tuple[bytes | None, str, Looks | os.stat_result, Looks | os.stat_result]:
+    """A file's bytes, None where they are more than `limit`; its sha256; and how it looked before and after."""
+    if isinstance(place, Remote):
+        return place.fetch(limit)
+    with place.open("rb") as file:
+        before = os.fstat(file.fileno())
+        # What grows meanwhile shows by its size; it is not followed to its new end, which may be anywhere.
+        data = file.read(before.st_size) if before.st_size <= limit else None
+        digest = hashlib.sha256(data) if data is not None else hashlib.file_digest(file, "sha256")
+        after = os.fstat(file.fileno())
+    return data, digest.hexdigest(), before, after
+
+
+def read_folder(root: Place, settings: Reading, known: Iterable[Known] = ()) -> raw.Found:
     """`raw.find`, which reads only what is not `known`. Raises LayoutError where there is nothing at all to make data of."""
     found = raw.find(root, settings, remembering(root, known, settings))
     if not found.sources and all(finding.code is Code.NOT_LABELME for finding in found.findings):
@@ -409,12 +443,12 @@ def _outline(made: journey.Plan, number: int) -> Outline:
     )
 
 
-def remembering(root: Path, known: Iterable[Known], settings: Reading) -> Callable[[Path, str], labelme.Peek]:
+def remembering(root: Place, known: Iterable[Known], settings: Reading) -> Callable[[Place, str], labelme.Peek]:
     """`labelme.peek`, but an annotation that looks as it did is not read again."""
     peeks = {path: (record.seen.get(path), peek) for record in known if not record.retry for path, peek in record.peeks.items()}
     limit = json_limit(settings)
 
-    def peek(path: Path, name: str) -> labelme.Peek:
+    def peek(path: Place, name: str) -> labelme.Peek:
         seen, before = peeks.get(name, (None, None))
         if before is not None and remembered(path, seen):
             return before

@@ -20,9 +20,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from io import FileIO
@@ -35,9 +33,10 @@ from threecad.errors import BusyError, ConfigError, LayoutError
 from threecad.formats import layout
 from threecad.formats.cases import DECISIONS, MOST_BYTES, Decisions
 from threecad.pipeline import record as records
+from threecad.pipeline.files import HOME, Disk, Files, staged, write_atomically
 from threecad.pipeline.record import CASE, File, Record
 
-HOME = ".threecad"
+MOVES = f"{HOME}/moves.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +49,16 @@ class _Line:
 class Store:
     """The memory of one output folder; made by `hold`, which also locks it."""
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, files: Files | None = None) -> None:
         self.out = out
         self.home = out / HOME
-        self.staging = self.home / "staging"
+        self.files: Files = Disk(out) if files is None else files
         self._lines: dict[str, _Line] = {}
         self._published: dict[str, _Line] = {}
         self._moved: dict[str, str] = {}
         self._whole = 0
         self._journal: BinaryIO | None = None
         self._files: dict[bool, FileIO] = {}
-        self._reading = threading.Lock()
 
     # --- reading
 
@@ -108,13 +106,6 @@ class Store:
 
     # --- writing
 
-    def stage(self, key: str, number: int, role: str, data: bytes) -> File:
-        """Write one file beside the data set. `key` is the record's, so that runs with other settings never meet."""
-        path = self._staged(key, number, role)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        return File(hashlib.sha256(data).hexdigest(), len(data), path.stat().st_mtime_ns)
-
     def keep(self, finished: Record) -> None:
         """Remember a record; its files have been staged."""
         if self._journal is None:
@@ -124,6 +115,7 @@ class Store:
         offset = self._journal.seek(0, os.SEEK_END)
         self._journal.write(line)
         self._journal.flush()
+        self.files.journal(line)
         self._lines[finished.source.id] = _Line(True, offset, len(line))
 
     def decide(self, decisions: Decisions, *, before: bool) -> None:
@@ -135,7 +127,7 @@ class Store:
                 f"{decisions.count:,} decisions are more than {MOST_BYTES >> 20} MB; expected fewer: the data set keeps all"
             )
         if decisions or before:
-            write_atomically(self.home / DECISIONS, text)
+            self.write(f"{HOME}/{DECISIONS}", text)
 
     def decides(self) -> bool:
         """Whether a run under way, or one that broke off, has remembered decisions."""
@@ -148,7 +140,7 @@ class Store:
         and this one has not are deleted at the end. Every move is written down before the first is made.
         """
         wanted = set(ids)
-        with (self.home / "moves.jsonl").open("ab") as file:
+        with (self.out / MOVES).open("ab") as file:
             for id_, line in self._published.items():
                 if id_ not in wanted or self._lines.get(id_) != line:
                     file.writelines(_row(None, kept.path) for _, _, kept in self._read(line).files())
@@ -161,42 +153,25 @@ class Store:
                         file.write(_row(target, self._origin(found, number, role, kept)))
             file.flush()
             os.fsync(file.fileno())
+        self.files.send(MOVES)
         stale = {path for move in self._moves() for path in move if path and not path.startswith(f"{HOME}/staging/")}
         stale |= self._listed()
 
         fresh = self.home / "state.jsonl.new"
-        made: set[Path] = set()
         lines: dict[str, _Line] = {}
         with fresh.open("wb") as state:
             for id_ in ids:
                 found = self.record(id_)
                 places = place(found)
-                tiles = []
-                for number, piece in enumerate(found.tiles):
-                    files = {}
-                    for role, kept in piece.files.items():
-                        target = places.get((number, role))
-                        if target is not None:
-                            stale.discard(target)
-                            self._move(found, number, role, kept, target, made)
-                            files[role] = replace(kept, path=target)
-                    tiles.append(replace(piece, files=files))
-                pictures = {}
-                for number, kept in found.pictures.items():
-                    target = places[number, CASE]
-                    stale.discard(target)
-                    self._move(found, number, CASE, kept, target, made)
-                    pictures[number] = replace(kept, path=target)
-                stands = replace(found, tiles=tuple(tiles), pictures=pictures)
+                self._move(found, places)
+                stale.difference_update(places.values())
+                stands = _placed(found, places)
                 lines[id_] = _append(state, stands)
                 yield stands
             state.flush()
             os.fsync(state.fileno())
-        for path in sorted(stale):
-            (self.out / path).unlink(missing_ok=True)
-        _remove_empty({(self.out / path).parent for path in stale}, self.out)
-        if hasattr(os, "sync"):
-            os.sync()  # the tiles' own bytes must be on the disk before anything says that they are there
+        self.files.delete(sorted(stale))
+        self.files.settle()  # the tiles' own bytes must be there for good before anything says that they are
         self._adopt(fresh, lines)
 
     def fold(self, ids: Iterable[str]) -> None:
@@ -211,48 +186,52 @@ class Store:
 
     def clean(self) -> None:
         """Forget what only a broken-off publication needs; called when the data set is whole."""
-        shutil.rmtree(self.staging, ignore_errors=True)
-        (self.home / DECISIONS).unlink(missing_ok=True)
-        (self.home / "moves.jsonl").unlink(missing_ok=True)
+        self.files.clear_staging()
+        self.drop(f"{HOME}/{DECISIONS}")
+        self.drop(MOVES)
 
     def write(self, path: str, data: bytes) -> str:
         """Write a file of the data set beside its place, move it there, and return its sha256."""
         write_atomically(self.out / path, data)
+        self.files.send(path)
         return hashlib.sha256(data).hexdigest()
+
+    def drop(self, path: str) -> None:
+        """Delete a list, if it is there."""
+        (self.out / path).unlink(missing_ok=True)
+        self.files.unsend(path)
 
     # --- inside
 
-    def _staged(self, key: str, number: int, role: str) -> Path:
-        return self.staging / key[:2] / f"{key[:32]}-{number}-{role}.{'jpg' if role == CASE else 'png'}"
-
     def _origin(self, found: Record, number: int, role: str, kept: File) -> str:
         """Where a record says its file is, relative to the data set."""
-        return kept.path or self._staged(found.key, number, role).relative_to(self.out).as_posix()
+        return kept.path or staged(found.key, number, role)
 
-    def _present(self, origin: str) -> Path:
+    def _present(self, origin: str) -> str:
         """Where that file is now: a publication that was cut short may have moved it."""
-        here, passed = self.out / origin, {origin}
-        while not here.exists() and self._moved.get(origin, origin) not in passed:
+        if not self._moved:
+            return origin
+        passed = {origin}
+        while not self.files.exists(origin) and self._moved.get(origin, origin) not in passed:
             origin = self._moved[origin]
             passed.add(origin)
-            here = self.out / origin
-        return here
-
-    def _holds(self, found: Record, number: int, role: str, file: File) -> bool:
-        return same(self._present(self._origin(found, number, role, file)), file, digest=file.path is None)
+        return origin
 
     def _whole_in(self, found: Record) -> bool:
-        return all(self._holds(found, number, role, file) for number, role, file in found.files())
+        return all(
+            self.files.holds(self._present(self._origin(found, number, role, file)), file, digest=file.path is None)
+            for number, role, file in found.files()
+        )
 
-    def _move(self, found: Record, number: int, role: str, kept: File, target: str, made: set[Path]) -> None:
-        goal = self.out / target
-        here = self._present(self._origin(found, number, role, kept))
-        if here == goal:
-            return
-        if goal.parent not in made:
-            goal.parent.mkdir(parents=True, exist_ok=True)
-            made.add(goal.parent)
-        here.replace(goal)
+    def _move(self, found: Record, places: Mapping[tuple[int, str], str]) -> None:
+        """Put the files of one record where they shall be."""
+        moves = []
+        for number, role, kept in found.files():
+            target = places.get((number, role))
+            here = self._present(self._origin(found, number, role, kept))
+            if target is not None and here != target:
+                moves.append((here, target))
+        self.files.move(moves)
 
     def _listed(self) -> set[str]:
         """The tiles that a data set of ours lists, also one whose memory was lost; never a path that leaves the folder.
@@ -267,7 +246,7 @@ class Store:
         return {path for path in paths if not path.startswith("/") and ".." not in path.split("/")}
 
     def _moves(self) -> Iterator[tuple[str | None, str | None]]:
-        path = self.home / "moves.jsonl"
+        path = self.out / MOVES
         if path.exists():
             for line in path.read_bytes().splitlines():
                 with suppress(ValueError, TypeError):  # torn: the move was not made
@@ -276,20 +255,20 @@ class Store:
                         yield to, origin
 
     def _read(self, where: _Line) -> Record:
-        with self._reading:  # any worker may ask
-            if where.journal not in self._files:
-                # Without a buffer: it would still show the torn line that `keep` has cut off and written over.
-                self._files[where.journal] = (self.home / _name(where.journal)).open("rb", buffering=0)
-            file = self._files[where.journal]
-            file.seek(where.offset)
-            line = file.read(where.length)
-        return records.loads(line)
+        if where.journal not in self._files:
+            # Without a buffer: it would still show the torn line that `keep` has cut off and written over.
+            self._files[where.journal] = (self.home / _name(where.journal)).open("rb", buffering=0)
+        file = self._files[where.journal]
+        file.seek(where.offset)
+        return records.loads(file.read(where.length))
 
     def _adopt(self, fresh: Path, lines: dict[str, _Line]) -> None:
         self.close()
         self._lines = lines
         fresh.replace(self.home / "state.jsonl")
+        self.files.send(f"{HOME}/state.jsonl")
         (self.home / _name(True)).unlink(missing_ok=True)
+        self.files.end_journal()
         self._whole = 0
 
     def close(self) -> None:
@@ -352,34 +331,19 @@ def hold(out: Path, raw: str, *, overwrite: bool) -> Iterator[Store]:
         lock.release()
 
 
-def same(path: Path, file: File, *, digest: bool) -> bool:
-    """Whether a path holds the bytes of a file: by size and time, or by size and digest where those differ or `digest` asks."""
-    try:
-        now = path.stat()
-        if now.st_size != file.nbytes:
-            return False
-        if not digest and now.st_mtime_ns == file.mtime_ns:
-            return True
-        return hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256
-    except OSError:
-        return False
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write beside, flush to the disk, and move into place: a reader sees the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A name may be as long as names can be; what stands for it is short.
-    beside = path.with_name(f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.new")
-    try:
-        with beside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError:
-        with suppress(OSError):
-            beside.unlink()
-        raise
+def _placed(found: Record, places: Mapping[tuple[int, str], str]) -> Record:
+    """The record with its files where they were put; a file that has no place any more is left out."""
+    tiles = tuple(
+        replace(
+            piece,
+            files={
+                role: replace(kept, path=places[number, role]) for role, kept in piece.files.items() if (number, role) in places
+            },
+        )
+        for number, piece in enumerate(found.tiles)
+    )
+    pictures = {number: replace(kept, path=places[number, CASE]) for number, kept in found.pictures.items()}
+    return replace(found, tiles=tiles, pictures=pictures)
 
 
 def _append(state: BinaryIO, found: Record) -> _Line:
@@ -392,11 +356,3 @@ def _name(journal: bool) -> str:
 
 def _row(to: str | None, origin: str | None) -> bytes:
     return json.dumps([to, origin], ensure_ascii=False).encode() + b"\n"
-
-
-def _remove_empty(folders: Iterable[Path], top: Path) -> None:
-    """Delete folders that became empty, and those above them, but never `top`."""
-    for folder in sorted(folders, key=lambda path: len(path.parts), reverse=True):
-        while folder != top and folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-            folder = folder.parent

@@ -86,7 +86,7 @@ def watch(stages: Stages) -> None:
     from threecad.curation import duplicates, splitting
     from threecad.formats import coco, images, labelme, png, raw
     from threecad.imaging import tiling
-    from threecad.pipeline import convert, journey, record, sources, store
+    from threecad.pipeline import convert, files, journey, record, sources, store
 
     png.isal_zlib = Proxy(png.isal_zlib, stages, {"compress": lambda: stages.within().partition(":")[0] + ": deflate"})
     for home, name, stage in (
@@ -102,7 +102,7 @@ def watch(stages: Stages) -> None:
         (journey, "segmentations", "COCO segments"),
         (duplicates, "fingerprint", "fingerprint"),
         (duplicates, "near", "near duplicates"),
-        (store.Store, "stage", "write staged files"),
+        (files.Disk, "stage", "write staged files"),
         (store.Store, "keep", "journal"),
         (store.Store, "load", "load state"),
         (record, "dumps", "journal"),

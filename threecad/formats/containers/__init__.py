@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import numpy as np
 
@@ -50,7 +50,7 @@ def in_memory(view: memoryview) -> Read:
     return lambda offset, count: bytes(view[offset : offset + count])
 
 
-def in_file(file: io.BufferedReader) -> Read:
+def in_file(file: BinaryIO) -> Read:
     """The file as long as it is now. What somebody writes behind that meanwhile is not read, so every walk comes to an end."""
     size = file.seek(0, io.SEEK_END)
 

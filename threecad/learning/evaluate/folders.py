@@ -11,7 +11,7 @@ from pathlib import Path
 
 from threecad.errors import ConfigError, LayoutError, ThreecadError
 from threecad.formats.layouts.files import contents
-from threecad.pipeline.store import write_atomically
+from threecad.pipeline.files import write_atomically
 
 EVALUATION = "evaluation"
 """The one folder of a run that results and maps go into."""

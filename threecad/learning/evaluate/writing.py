@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from threecad.errors import ThreecadError
 from threecad.learning.evaluate.folders import METRICS, refuse_results
 from threecad.learning.evaluate.results import Evaluation, as_json, rows
-from threecad.pipeline.store import write_atomically
+from threecad.pipeline.files import write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -28,7 +28,7 @@ from threecad.errors import BusyError, LayoutError
 from threecad.formats.dataset import line
 from threecad.formats.layouts.files import inside
 from threecad.formats.raw import PREDICTED
-from threecad.pipeline.store import write_atomically
+from threecad.pipeline.files import write_atomically
 
 HOME = PREDICTED
 SCORES, FAILED = "scores.jsonl", "failed.jsonl"

@@ -22,7 +22,7 @@ from threecad.learning.predict.ledger import LABELME, MAPS, OVERLAYS, Counted, R
 from threecad.learning.predict.overlay import overlay
 from threecad.learning.predict.photographs import relative
 from threecad.learning.predict.regions import Regions, regions
-from threecad.pipeline.store import write_atomically
+from threecad.pipeline.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

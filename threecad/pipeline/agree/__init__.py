@@ -23,7 +23,7 @@ from threecad.pipeline.agree.scoring import opened, summed
 from threecad.pipeline.agree.tables import COLUMNS, as_csv, as_json
 from threecad.pipeline.config import Pipeline
 from threecad.pipeline.convert import Progress, cores, settings_of
-from threecad.pipeline.store import write_atomically
+from threecad.pipeline.files import write_atomically
 
 __all__ = [
     "COLUMNS",

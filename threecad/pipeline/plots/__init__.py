@@ -23,7 +23,7 @@ from threecad.curation.statistics import Statistics
 from threecad.errors import LayoutError, ThreecadError
 from threecad.pipeline.plots import bars, maps, spreads
 from threecad.pipeline.plots.lettering import Sheet, letter, quiet, styled
-from threecad.pipeline.store import write_atomically
+from threecad.pipeline.files import write_atomically
 from threecad.pipeline.summary import plain
 
 FORMATS = ("svg", "pdf", "png")

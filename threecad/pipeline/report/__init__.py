@@ -122,7 +122,7 @@ def _report(
     from threecad.pipeline.report.beside import Beside
     from threecad.pipeline.report.cards import look_at
     from threecad.pipeline.report.gallery import UNTOLD, UNUSED, Gallery
-    from threecad.pipeline.store import write_atomically
+    from threecad.pipeline.files import write_atomically
 
     whole = profile(data, request, workers=workers, cache=cache, progress=progress, look=look_at)
     ours = whole.listing.layout == "threecad"

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from threecad.errors import LayoutError
-from threecad.pipeline.store import write_atomically
+from threecad.pipeline.files import write_atomically
 
 MARK = ".threecad-report"
 _OURS = re.compile(r"[0-9a-f]{32}\.(jpg|js)|\.[0-9a-f]{16}\.new")

@@ -14,7 +14,7 @@ from threecad.domain import MEANING, Finding, Size
 from threecad.errors import ConfigError, LayoutError, ThreecadError
 from threecad.formats.png import encode_png
 from threecad.imaging import drawing
-from threecad.pipeline.store import write_atomically
+from threecad.pipeline.files import write_atomically
 from threecad.pipeline.view.places import is_folder
 
 _LISTED = 200

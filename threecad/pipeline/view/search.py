@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from threecad.domain import Action, Code, Finding
 from threecad.errors import LayoutError, ReadError
 from threecad.formats import labelme, raw
+from threecad.formats.remote import Place
 from threecad.pipeline.config import Pipeline
 from threecad.pipeline.view.picture import Ask
 from threecad.pipeline.view.places import is_file, is_folder
@@ -94,12 +95,12 @@ def _search(root: Path, wanted: str, settings: Pipeline, every: bool) -> Found |
     stem = PurePosixPath(wanted).stem
     limit = json_limit(settings)
 
-    def peek(path: Path, name: str) -> labelme.Peek:
+    def peek(path: Place, name: str) -> labelme.Peek:
         if every or PurePosixPath(name).stem == stem:
             return labelme.peek(path, name, max_bytes=limit)
         return labelme.Peek("", (), 1, (), False)
 
-    def unflagged(path: Path, name: str) -> labelme.Peek:
+    def unflagged(path: Place, name: str) -> labelme.Peek:
         return replace(peek(path, name), flags=()) if name == wanted else peek(path, name)
 
     def meant(found: raw.Found) -> Found | None:

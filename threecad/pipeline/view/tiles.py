@@ -15,7 +15,7 @@ from threecad.errors import ConfigError, LayoutError, ReadError
 from threecad.formats import images
 from threecad.formats.dataset import SAMPLES, is_written, read_findings, read_manifest, read_samples
 from threecad.imaging import drawing
-from threecad.pipeline.store import HOME
+from threecad.pipeline.files import HOME
 from threecad.pipeline.view.picture import Ask, View, measures, viewed
 from threecad.pipeline.view.places import file_in, is_file
 

@@ -1,0 +1,95 @@
+"""Who does the work of a conversion: threads of this process, or an executor, whose processes may be anywhere.
+
+Threads take tiles (threads.py): one huge image keeps all of them busy. An executor takes sources: whoever gets one reads it, cuts
+it and stages its tiles where all can see them, and sends back the record. What comes is the same to the byte, so a source that
+was lost with its process is given out once more.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from threecad.domain import Source
+from threecad.errors import ConfigError, ThreecadError
+from threecad.pipeline.sources import Finished, Task
+
+THREADS, DASK = "threads", "dask"
+NAMES = f"{THREADS}, {DASK} (a cluster on this machine) or {DASK}:tcp://HOST:PORT (one that runs)"
+
+AHEAD = 2
+"""Sources given out for each worker: one in work, and one that waits so that it need not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """An executor, how many of its workers work at the same time, which may change meanwhile, and which exceptions of a future
+    mean that a worker was lost for good."""
+
+    executor: Executor
+    size: Callable[[], int]
+    lost: tuple[type[BaseException], ...] = ()
+
+
+@contextmanager
+def engaged(engine: str | Executor, workers: int) -> Iterator[Team | None]:
+    """The team an engine's name stands for, sent home at the end; None for threads. An executor given is left running."""
+    if isinstance(engine, Executor):
+        yield Team(engine, lambda: workers)
+    elif engine == THREADS:
+        yield None
+    elif engine == DASK or engine.startswith(f"{DASK}:"):
+        from threecad.pipeline import cluster
+
+        with cluster.joined(engine.removeprefix(DASK).removeprefix(":"), workers) as team:
+            yield team
+    else:
+        raise ConfigError(f"no engine {engine!r}; expected {NAMES}")
+
+
+def finish(task: Task, before: str | None, source: Source) -> Finished:
+    """One source from its files to its record, on the thread that calls."""
+    opened = task.start(before, source)
+    for piece in opened.pieces:
+        piece()
+    return opened.finish()
+
+
+def spread(
+    team: Team, task: Task, jobs: Iterable[Source], before: Callable[[Source], str | None]
+) -> Generator[Finished, None, None]:
+    """Yield what came of every source, in the order in which they finish; only a few more are given out than are worked on.
+
+    ThreecadError where the workers are lost, or where one source takes them with it again and again.
+    """
+    waiting: dict[Future[Finished], Source] = {}
+    source = iter(jobs)
+    left = True
+    try:
+        while left or waiting:
+            while left and len(waiting) < AHEAD * max(1, team.size()):
+                job = next(source, None)
+                if job is None:
+                    left = False
+                else:
+                    waiting[team.executor.submit(finish, task.alone(job), before(job), job)] = job
+            done, _ = concurrent.futures.wait(waiting, timeout=1, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield _result(team, future, waiting.pop(future))
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _result(team: Team, future: Future[Finished], source: Source) -> Finished:
+    lost: tuple[type[BaseException], ...] = (BrokenExecutor, CancelledError, *team.lost)
+    try:
+        return future.result()
+    except lost as error:
+        reason = str(error) or type(error).__name__
+        raise ThreecadError(
+            f"{source.id}: its worker was lost ({reason}); what is finished is kept, run the same command again"
+        ) from error
