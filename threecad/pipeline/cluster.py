@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
+from threecad import __version__
 from threecad.errors import ConfigError
 from threecad.pipeline.engines import Team
+
+if TYPE_CHECKING:
+    import distributed
+
+ANSWER = 10
+"""Seconds in which a scheduler has to answer."""
+PATIENCE = 60
+"""Seconds in which a cluster that runs has to show a worker."""
 
 
 @contextmanager
@@ -20,13 +30,32 @@ def joined(address: str, workers: int) -> Iterator[Team]:
     if not address:
         with (
             distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
-            distributed.Client(cluster) as client,
+            distributed.Client(cluster, set_as_default=False) as client,
         ):
             yield Team(client.get_executor(pure=False), lambda: workers, lost)
         return
     try:
-        client = distributed.Client(address, timeout=10)
+        client = distributed.Client(address, timeout=ANSWER, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ConfigError(f"engine dask:{address}: expected a scheduler there, found none ({error})") from None
     with client:
+        _refuse_strangers(client, address)
         yield Team(client.get_executor(pure=False), lambda: sum(client.nthreads().values()), lost)
+
+
+def _refuse_strangers(client: distributed.Client, address: str) -> None:
+    """Raise ConfigError where no worker comes, or where one has another threecad: its tiles might be others."""
+    wanted = f"expected threecad {__version__} on every worker"
+    try:
+        client.wait_for_workers(1, timeout=PATIENCE)
+        found = set(client.run(_version).values())
+    except TimeoutError:
+        raise ConfigError(f"engine dask:{address}: expected a worker within {PATIENCE} s, found none") from None
+    except ImportError as error:
+        raise ConfigError(f"engine dask:{address}: {wanted}, found none ({error})") from None
+    if others := sorted(found - {__version__}):
+        raise ConfigError(f"engine dask:{address}: {wanted}, found {', '.join(others)}")
+
+
+def _version() -> str:
+    return __version__

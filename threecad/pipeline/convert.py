@@ -97,13 +97,14 @@ def convert(
     """
     began = time.monotonic()
     settings = settings_of(pipeline)
+    engines.refuse_unknown(engine)
     root, target = _folders(Path(raw_folder), Path(out))
     said = choices_of(decisions)
     if dry_run:
         return _rehearse(root, target, settings, said, overwrite, began)
     try:
-        with hold(target, title(root), overwrite=overwrite) as store, engines.engaged(engine, workers or cores()) as team:
-            return _convert(root, store, settings, said, workers or cores(), team, overwrite, progress, began)
+        with hold(target, title(root), overwrite=overwrite) as store:
+            return _convert(root, store, settings, said, workers or cores(), engine, overwrite, progress, began)
     except OSError as error:
         if not _ours(error.filename, target):
             raise
@@ -119,7 +120,7 @@ def _convert(
     settings: Pipeline,
     said: Decisions | Choices | None,
     workers: int,
-    team: engines.Team | None,
+    engine: str | Executor,
     overwrite: bool,
     progress: Callable[[Progress], None] | None,
     began: float,
@@ -132,7 +133,7 @@ def _convert(
     task = Task(root, settings, types, found, store.files, decided)
     todo = [source for source in found.sources if not task.done(source, known.get(source.id))]
     redone, pixels = 0, 0
-    with closing(_worked(task, todo, known, workers, team)) as finished:
+    with closing(_worked(task, todo, known, workers, engine)) as finished:
         for count, each in enumerate(finished, 1):
             record = each.record or replace(store.record(each.source.id), seen=each.seen, source=each.source)
             store.keep(record)
@@ -157,23 +158,22 @@ def _convert(
 
 
 def _worked(
-    task: Task, todo: list[Source], known: Mapping[str, Known], workers: int, team: engines.Team | None
+    task: Task, todo: list[Source], known: Mapping[str, Known], workers: int, engine: str | Executor
 ) -> Generator[Finished, None, None]:
-    """Every source's journey, by threads or by a team."""
+    """Every source's journey, by threads of this process or by whoever the engine stands for."""
 
     def before(source: Source) -> str | None:
         record = known.get(source.id)
         return None if record is None or record.retry else record.key
 
-    if team is not None:
-        return engines.spread(team, task, todo, before)
-    return threads.work(
-        todo,
-        lambda source: task.start(before(source), source),
-        workers=workers,
-        budget=budget(),
-        weigh=task.weigh,
-    )
+    def start(source: Source) -> threads.Opened[Finished]:
+        return task.start(before(source), source)
+
+    if engine == engines.THREADS:
+        yield from threads.work(todo, start, workers=workers, budget=budget(), weigh=task.weigh)
+    elif todo:
+        with engines.engaged(engine, workers) as team:
+            yield from engines.spread(team, task, todo, before)
 
 
 def _rehearse(

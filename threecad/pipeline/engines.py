@@ -34,20 +34,28 @@ class Team:
     lost: tuple[type[BaseException], ...] = ()
 
 
+def refuse_unknown(engine: str | Executor) -> None:
+    """Raise ConfigError where a name stands for no engine.
+
+    >>> refuse_unknown("dask:tcp://10.0.0.7:8786")
+    >>> refuse_unknown("spark")
+    Traceback (most recent call last):
+    threecad.errors.ConfigError: no engine 'spark'; expected threads, dask (a cluster on this machine) or dask:tcp://HOST:PORT ...
+    """
+    if isinstance(engine, str) and engine not in (THREADS, DASK) and not engine.startswith(f"{DASK}:"):
+        raise ConfigError(f"no engine {engine!r}; expected {NAMES}")
+
+
 @contextmanager
-def engaged(engine: str | Executor, workers: int) -> Iterator[Team | None]:
-    """The team an engine's name stands for, sent home at the end; None for threads. An executor given is left running."""
+def engaged(engine: str | Executor, workers: int) -> Iterator[Team]:
+    """The team an engine other than threads stands for, sent home at the end. An executor given is left running."""
     if isinstance(engine, Executor):
         yield Team(engine, lambda: workers)
-    elif engine == THREADS:
-        yield None
-    elif engine == DASK or engine.startswith(f"{DASK}:"):
+    else:
         from threecad.pipeline import cluster
 
         with cluster.joined(engine.removeprefix(DASK).removeprefix(":"), workers) as team:
             yield team
-    else:
-        raise ConfigError(f"no engine {engine!r}; expected {NAMES}")
 
 
 def finish(task: Task, before: str | None, source: Source) -> Finished:

@@ -52,7 +52,7 @@ class Store:
     def __init__(self, out: Path, files: Files | None = None) -> None:
         self.out = out
         self.home = out / HOME
-        self.files: Files = Disk(out) if files is None else files
+        self.files: Files = Disk(out.absolute()) if files is None else files  # a worker may stand in another folder
         self._lines: dict[str, _Line] = {}
         self._published: dict[str, _Line] = {}
         self._moved: dict[str, str] = {}
