@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 BIN := .venv/bin
 export PYTHON
 
-.PHONY: demo test test-heavy lint schemas format bench clean help
+.PHONY: demo test test-heavy lint audit schemas format bench torture clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -19,7 +19,7 @@ help:  ## this list
 	@touch $@
 
 .venv/.dev: pyproject.toml .ci/venv
-	@echo "Setting up .venv with the tools of development (once)"
+	@echo "Setting up .venv with torch and the tools of development (once, some gigabytes)"
 	@.ci/venv .venv -e ".[dev]"
 	@touch .venv/.base $@
 
@@ -64,6 +64,9 @@ format: .venv/.dev  ## put the code into shape
 
 bench: .venv/.dev  ## images and megapixels a second, against SAHI and the usual script
 	$(BIN)/python tests/bench/convert.py
+
+torture: .venv/.dev  ## a quarter of an hour of kills, full disks, lost rights and other faults
+	$(BIN)/python tests/torture/campaign.py --minutes 15 --json torture.json
 
 clean:  ## remove what make made
 	rm -rf .venv .venv-heavy demo threecad-check build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -78,28 +78,39 @@ def finished(*arguments: object, **options: Any) -> tuple[int, str, str]:
     return process.returncode, out.decode(), err.decode()
 
 
+def loaded(*calls: list[str]) -> set[str]:
+    """The packages that a new process has loaded when it has run these commands."""
+    code = (
+        "import json, sys\nfrom threecad.cli import main\n"
+        "for words in json.loads(sys.argv[1]):\n"
+        "    try: main(words)\n"
+        "    except SystemExit as end: assert not end.code, words\n"
+        "print(json.dumps(list(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, json.dumps(calls)], capture_output=True, text=True, check=True)
+    return {name.partition(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}
+
+
 def states(out: Path) -> Counter[State]:
     return Counter(row.state for row in read_samples(out / "samples.jsonl"))
 
 
 class TestHelp:
-    @pytest.mark.parametrize("words", [(), ("convert",), ("check",), ("init",)], ids=" ".join)
-    def test_every_help_shows_examples(self, words: tuple[str, ...]) -> None:
+    @pytest.mark.parametrize("words", [(), *((name,) for name in sorted(main.commands))], ids=" ".join)  # type: ignore[attr-defined]
+    def test_every_help_shows_examples_and_the_exit_codes(self, words: tuple[str, ...]) -> None:
         result = run(*words, "--help")
         assert result.exit_code == DONE
         assert f"Examples:\n    threecad {' '.join(words)}" in result.output
+        assert "3 done, but a person has to look" in result.output
 
-    @pytest.mark.parametrize("words", [(), ("convert",), ("check",)], ids=" ".join)
-    def test_help_tells_the_exit_codes(self, words: tuple[str, ...]) -> None:
-        assert "3 done, but a person has to look" in run(*words, "--help").output
+    def test_no_help_loads_what_takes_time(self) -> None:
+        heavy = {"numpy", "pydantic", "cv2", "PIL", "sahi", "shapely", "rich", "torch", "matplotlib", "jinja2"}
+        assert loaded(*([*words, "--help"] for words in ([], *([name] for name in main.commands)))) & heavy == set()  # type: ignore[attr-defined]
 
-    def test_help_loads_nothing_that_takes_time(self) -> None:
-        code = (
-            "import sys\nfrom threecad.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
-            "print(sorted({'numpy', 'pydantic', 'cv2', 'PIL', 'sahi', 'shapely', 'rich', 'torch'} & set(sys.modules)))"
-        )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        assert done.stdout.splitlines()[-1] == "[]"
+    def test_nor_do_the_commands_that_only_print_or_write_a_text(self, home: Path) -> None:
+        heavy = {"numpy", "cv2", "PIL", "sahi", "shapely", "torch", "matplotlib", "jinja2"}
+        assert loaded(["schema", "run"], ["init"], ["init", "--cfrg"]) & heavy == set()
+        assert (home / "cfrg.toml").is_file()
 
     def test_version(self) -> None:
         assert finished("--version") == (DONE, f"threecad, version {threecad.__version__}\n", "")
@@ -331,6 +342,14 @@ class TestJson:
             code, out, err = finished(*words, env=environment)
             assert (code, "Traceback" in err) == (USAGE if "没有" in words else DONE, False)
         assert re.match(r"threecad: (没有|\\u6ca1\\u6709): does not exist", err)
+
+    @pytest.mark.parametrize("words", ["stats parts --json", "audit parts --json", "schema statistics"])
+    def test_json_in_an_old_code_page_is_still_json(self, home: Path, words: str) -> None:
+        put(home, "parts/é/train/good/a.png", photograph(1))
+        put(home, "parts/é/test/good/b.png", photograph(2))
+        put(home, "parts/é/test/划痕/c.png", photograph(3))
+        code, out, _ = finished(*words.split(), env=os.environ | {"PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"})
+        assert (code, out.isascii(), type(json.loads(out))) == (DONE, True, dict)
 
 
 MISTAKES = [
@@ -696,10 +715,10 @@ def _read(ends: list[int]) -> Iterator[list[bytes]]:
 class TestSchema:
     def test_without_a_name_it_lists_them_and_with_one_it_prints_it(self) -> None:
         names = run("schema").stdout.split()
-        assert names == [
-            *("case", "decisions", "finding", "labelme", "manifest", "pipeline"),
-            *("recipe", "run", "sample", "statistics", "threshold"),
-        ]
+        assert names == sorted(
+            path.name.removesuffix(".schema.json") for path in (Path(__file__).parents[1] / "schemas").iterdir()
+        )
+        assert {"pipeline", "recipe", "labelme", "manifest", "sample"} <= set(names)
         for name in names:
             assert "$schema" in json.loads(run("schema", name).stdout)
 

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from threecad.pipeline.profile import statistics
     from threecad.pipeline.report import report
     from threecad.pipeline.scoring import score
+    from threecad.pipeline.shards import export
     from threecad.pipeline.single import read_labelme, regions
     from threecad.pipeline.view import view
 
@@ -70,13 +71,14 @@ _HOMES = {
     "threecad.pipeline.profile": ("statistics",),
     "threecad.pipeline.report": ("report",),
     "threecad.pipeline.scoring": ("score",),
+    "threecad.pipeline.shards": ("export",),
     "threecad.pipeline.view": ("view",),
     "threecad.pipeline.single": ("read_labelme", "regions"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [  # noqa: RUF022 - in the order of a first reading
-    "convert", "check", "Dataset", "statistics", "audit", "report", "view", "card", "agree", "score", "metrics",
+    "convert", "check", "Dataset", "statistics", "audit", "report", "view", "card", "agree", "score", "export", "metrics",
     "Pipeline", "Decisions", "Request",
     "read_labelme", "regions",
     "Action", "Annotation", "Case", "Code", "Decision", "Entry", "Finding", "Manifest", "Measure", "Region", "Sample", "Shape",

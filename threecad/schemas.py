@@ -29,9 +29,13 @@ def shipped() -> dict[str, str]:
 
 
 def generated() -> dict[str, str]:
-    """The same from the models: the files that people write, labelme's JSON as it is read, and what data sets and runs hold."""
+    """The same from the models: the files that people write, labelme's JSON as it is read, what data sets and runs hold, and what
+    evaluations, predictions and exports write."""
     from threecad.formats import cases, dataset, labelme
     from threecad.learning.config import Recipe
+    from threecad.learning.evaluate import record
+    from threecad.learning.export import Card
+    from threecad.learning.predict import Verdict
     from threecad.learning.runs import Contents, Threshold
     from threecad.pipeline import tables
     from threecad.pipeline.config import Pipeline
@@ -44,6 +48,10 @@ def generated() -> dict[str, str]:
         "recipe": {"$schema": DIALECT} | Recipe.model_json_schema(),
         "run": {"$schema": DIALECT} | Contents.model_json_schema(mode="serialization"),
         "threshold": {"$schema": DIALECT} | Threshold.model_json_schema(mode="serialization"),
+        "metrics": {"$schema": DIALECT} | record.Metrics.model_json_schema(mode="serialization"),
+        "image": {"$schema": DIALECT} | record.Image.model_json_schema(mode="serialization"),
+        "verdict": {"$schema": DIALECT} | Verdict.model_json_schema(mode="serialization"),
+        "card": {"$schema": DIALECT} | Card.model_json_schema(mode="serialization"),
     }
     return {name: json.dumps(model, indent=2, sort_keys=True, ensure_ascii=False) + "\n" for name, model in models.items()}
 

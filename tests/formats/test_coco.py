@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pycocotools.coco import COCO
+from pycocotools.mask import encode
 
 from threecad.domain import Defect, Sample, Size, Split, State, Window
 from threecad.formats import coco
@@ -61,14 +62,18 @@ def sample(source: str, category: str, image: str | None = "there") -> Sample:
     )
 
 
-def segmentation(uid: str) -> str:
-    left, top, width, height = box(MASKS[uid][2])
-    return coco.text(coco.segment(MASKS[uid][2][top : top + height, left : left + width], left, top, SIZE))
+def segmentations(*masks: NDArray[np.bool_]) -> list[str]:
+    """The segmentation of each mask, from its runs."""
+    if not masks:
+        return []
+    turns = np.diff(np.pad(np.stack(masks), ((0, 0), (0, 0), (1, 1))).astype(np.int8))
+    defect, row, start = np.nonzero(turns > 0)
+    return coco.segmentations(defect, row, start, np.nonzero(turns < 0)[2], Size(*masks[0].shape))
 
 
 def rows() -> Iterator[tuple[Sample, list[str]]]:
     for one in (sample("a", "bottle"), sample("b", "cable", image=None), sample("c", "cable"), sample("b", "cable")):
-        yield one, [segmentation(defect.uid) for defect in one.defects]
+        yield one, segmentations(*(MASKS[defect.uid][2] for defect in one.defects))
 
 
 def written() -> bytes:
@@ -149,11 +154,36 @@ def test_a_defect_without_segmentation_is_refused() -> None:
         coco.write(io.BytesIO(), lambda: [(sample("a", "bottle"), [])], TYPES)
 
 
-def test_a_segmentation_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError):
-        coco.segment(np.zeros((3, 3), bool), 0, 0, SIZE)
+def test_no_runs_are_no_segmentations() -> None:
+    nothing = np.zeros(0, np.int32)
+    assert coco.segmentations(nothing, nothing, nothing, nothing, SIZE) == []
 
 
 def test_pixels_that_touch_at_a_corner_are_polygons_of_their_own() -> None:
-    assert coco.segment(np.eye(2, dtype=bool), 0, 0, SIZE) == [[0, 0, 1, 0, 1, 1, 0, 1], [1, 1, 2, 1, 2, 2, 1, 2]]
-    assert coco.segment(np.eye(2, dtype=bool)[::-1], 0, 0, SIZE) == [[1, 0, 2, 0, 2, 1, 1, 1], [0, 1, 1, 1, 1, 2, 0, 2]]
+    assert segmentations(np.eye(2, dtype=bool)) == ["[[0,0,1,0,1,1,0,1],[1,1,2,1,2,2,1,2]]"]
+    assert segmentations(np.eye(2, dtype=bool)[::-1]) == ["[[1,0,2,0,2,1,1,1],[0,1,1,1,1,2,0,2]]"]
+
+
+def test_each_defect_of_a_tile_is_traced_as_if_it_were_alone() -> None:
+    masks = [mask for _, _, mask in MASKS.values()]
+    assert segmentations(*masks) == [segmentations(mask)[0] for mask in masks]
+
+
+def test_a_large_tile_and_a_long_outline_change_nothing() -> None:
+    comb = np.zeros((9, 70_000), bool)
+    comb[1:8, 1:69_999:2] = True
+    comb[4, 1:69_999] = True
+    [text] = segmentations(comb)
+    [outline] = json.loads(text)
+    assert outline[:4] == [1, 1, 2, 1]
+    xs, ys = np.array(outline).reshape(-1, 2).T
+    assert np.sum(xs * np.roll(ys, -1) - np.roll(xs, -1) * ys) == 2 * comb.sum()
+
+
+def test_run_lengths_are_those_of_pycocotools() -> None:
+    ring = disc(24, 32, 20, 17)
+    whole = np.ones((SIZE.height, SIZE.width), bool)
+    whole[0, 0] = whole[5, 5] = False
+    texts = segmentations(ring, whole, ~disc(24, 32, 5))
+    for text, mask in zip(texts, (ring, whole, ~disc(24, 32, 5)), strict=True):
+        assert json.loads(text)["counts"] == encode(np.asfortranarray(mask, np.uint8))["counts"].decode()

@@ -303,7 +303,7 @@ def test_an_interrupted_conversion_is_no_data_set(written: Path) -> None:
 
 
 def test_an_image_above_the_limit_is_refused_without_naming_a_setting(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataset, "_MAX_PIXELS", 10)
+    monkeypatch.setattr(dataset, "MOST_PIXELS", 10)
     with pytest.raises(ReadError, match=r"\d+ × \d+ pixels .*at most 1e-05 million$") as caught:
         Dataset(written)[0]
     assert "max_megapixels" not in str(caught.value)

@@ -335,6 +335,7 @@ def with_text(png: bytes, text: bytes) -> bytes:
         b'{"slope": NaN, "offset": 0}',
         b'{"slope": 1e308, "offset": 1e308}',
         b'{"slope": 1' + b"0" * 4000 + b', "offset": 0}',
+        b'{"slope": 1' + b"0" * 900 + b', "offset": 0}',
         b"[" * 900,
         b"\xff",
     ],
@@ -422,18 +423,44 @@ def test_the_size_is_told_from_the_header_alone(tmp_path: Path) -> None:
 
 
 def test_maps_are_found_in_all_folders_and_nothing_else(tmp_path: Path) -> None:
-    outside = tmp_path / "outside.npy"
-    outside.touch()
     root = tmp_path / "maps"
     for name in ("b/1.NPY", "b/c/2.tif", "a.png", "d.tiff", "notes.txt", "e.npz", ".hidden.npy", ".git/3.npy"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
     (root / "within.npy").symlink_to("a.png")
-    (root / "out.npy").symlink_to(outside)
-    (root / "self.npy").symlink_to("self.npy")
     (root / "loop").symlink_to(".")
+    (root / "loop.npy").symlink_to("b")
+    (root / "nowhere").symlink_to("nowhere")
     assert find(root) == ["a.png", "b/1.NPY", "b/c/2.tif", "d.tiff", "within.npy"]
     assert find(root, (".tif", ".tiff")) == ["b/c/2.tif", "d.tiff"]
+
+
+@pytest.mark.parametrize(
+    ("name", "to", "sentence"),
+    [
+        ("a.npy", "../outside.npy", "found no file, or a link that leaves the folder; expected a score map"),
+        ("a.npy", "a.npy", "found no file, or a link that leaves the folder; expected a score map"),
+        ("a.npy", "nowhere", "found no file, or a link that leaves the folder; expected a score map"),
+        ("more", "..", "a link to a folder elsewhere, which is not followed; expected the maps themselves"),
+    ],
+)
+def test_a_link_that_leaves_the_folder_is_told_and_not_passed_over(tmp_path: Path, name: str, to: str, sentence: str) -> None:
+    (tmp_path / "outside.npy").touch()
+    root = tmp_path / "maps"
+    root.mkdir()
+    (root / "b.npy").touch()
+    (root / name).symlink_to(to)
+    with pytest.raises(LayoutError) as caught:
+        find(root)
+    assert str(caught.value) == f"{root / name}: {sentence}"
+
+
+def test_a_folder_of_more_files_than_any_maps_are_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("threecad.formats.maps._MOST_FILES", 3)
+    for number in range(4):
+        (tmp_path / f"{number}.txt").touch()
+    with pytest.raises(LayoutError, match="found more than 3 files; expected a folder of score maps"):
+        find(tmp_path)
 
 
 def test_a_folder_without_maps_says_what_it_holds(tmp_path: Path) -> None:

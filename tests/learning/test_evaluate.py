@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from threecad.cli import judging
 from threecad.cli.frame import main
-from threecad.domain import Size
+from threecad.domain import Size, Split
 from threecad.errors import ConfigError, LayoutError, ReadError, ThreecadError
 from threecad.formats.dataset import Dataset
 from threecad.formats.images import decode_file
@@ -28,12 +29,14 @@ from threecad.learning import evaluate as package
 from threecad.learning import runs
 from threecad.learning.config import Recipe
 from threecad.learning.evaluate import Evaluation, as_json, evaluate, looking, write
-from threecad.learning.evaluate.results import Share
+from threecad.learning.evaluate.measuring import at_threshold
+from threecad.learning.evaluate.results import Judged, Share
 from threecad.learning.fitting import fit_image, fits, unfit
 from threecad.learning.model import Cfrg, Prediction, backbone
 from threecad.learning.plan import plan
 from threecad.learning.predict.passing import predict_image
 from threecad.learning.runs import Run, Threshold, Trained
+from threecad.pipeline.scoring import score
 
 assert judging  # which registers the command
 
@@ -334,9 +337,6 @@ def test_regions_are_counted_at_the_images_resolution_whatever_pixels_are(tmp_pa
 
 
 def test_photographs_are_judged_by_their_highest_tile_and_their_own_threshold(tmp_path: Path, bright: None) -> None:
-    from threecad.learning.evaluate.measuring import _at
-    from threecad.learning.evaluate.results import Judged
-
     def tile(source: str, score: float, *, is_defective: bool) -> Judged:
         return Judged(f"{source}{score}", "nut", "", is_defective, score, False, None, (0,) * 4, (0,) * 4, source)
 
@@ -348,9 +348,9 @@ def test_photographs_are_judged_by_their_highest_tile_and_their_own_threshold(tm
         tile("c", 0.6, is_defective=False),
         tile("c", 0.2, is_defective=False),
     ]
-    at = _at(tiles, limit)
+    at = at_threshold(tiles, limit)
     assert (at.photographs_found, at.photographs_false_alarms) == (Share(1, 2), Share(1, 1))
-    assert _at(tiles[1:4], limit).photographs_found == Share(0, 0), "whole photographs are told once"
+    assert at_threshold(tiles[1:4], limit).photographs_found == Share(0, 0), "whole photographs are told once"
 
 
 # Which images
@@ -425,24 +425,64 @@ def unsplit(tmp_path: Path) -> Path:
 def test_without_splits_those_images_test_that_training_leaves_out(tmp_path: Path, bright: None, unsplit: Path) -> None:
     assert {row.split for row in Dataset(unsplit).rows} == {None}
     (category,) = {row.category for row in Dataset(unsplit).rows}
-    run = a_run(tmp_path / "run", category)
+    tested = []
+    for seed in (0, 7):
+        run = a_run(tmp_path / f"run{seed}", category, seed=seed)
+        said: list[str] = []
+        done = evaluate(run, unsplit, note=said.append)
+        (planned,), _ = plan(unsplit, Run(run).recipe.data, seed=seed)
+        tested.append([each.path for each in done.images])
+        assert tested[-1] == [row.image for row in planned.test.rows]
+        assert not set(tested[-1]) & {row.image for row in planned.train.rows}
+        assert said == [
+            f"{category}: no split is given; {len(done.images)} images of 23 test, those that training with seed {seed} leaves "
+            "out."
+        ]
+    assert tested[0] != tested[1]
+
+
+def paired(folder: Path, marks: str) -> None:
+    """Images beside their masks; of each letter an image whose mask marks something (1), or nothing (0), or that has none (-)."""
+    for number, mark in enumerate(marks):
+        put(folder / f"images/{number:03}.png", np.full((SIDE, SIDE), 50, np.uint8))
+        if mark != "-":
+            put(folder / f"masks/{number:03}.png", np.full((SIDE, SIDE), 255 * int(mark), np.uint8))
+
+
+def test_without_splits_and_without_good_images_all_test(tmp_path: Path, bright: None) -> None:
+    paired(tmp_path / "data/nut", "111")
     said: list[str] = []
-    done = evaluate(run, unsplit, note=said.append)
-    (planned,), _ = plan(unsplit, Run(run).recipe.data, seed=Run(run).recipe.train.seed)
-    assert [each.path for each in done.images] == [row.image for row in planned.test.rows]
-    assert not {each.path for each in done.images} & {row.image for row in planned.train.rows}
-    assert said == [
-        f"{category}: no split is given; {len(done.images)} images of 23 test, those that training with seed 0 leaves out."
+    done = evaluate(a_run(tmp_path / "run", "nut"), tmp_path / "data", note=said.append)
+    assert [each.defective for each in done.images] == [True] * 3
+    assert said == ["nut: no split is given and no image is good, so all test."]
+
+
+def test_where_all_is_said_to_train_defects_too_that_is_no_split(tmp_path: Path, bright: None) -> None:
+    paired(tmp_path / "data/nut/train", "00000000111")
+    assert {row.split for row in Dataset(tmp_path / "data").rows} == {Split.TRAIN}
+    done = evaluate(a_run(tmp_path / "run", "nut"), tmp_path / "data")
+    assert sorted(each.defective for each in done.images) == [False, False, True, True, True]
+
+
+def test_an_image_that_nobody_calls_good_is_neither_good_nor_lost_without_a_word(tmp_path: Path, bright: None) -> None:
+    paired(tmp_path / "data/nut/test", "001--")
+    said: list[str] = []
+    done = evaluate(a_run(tmp_path / "run", "nut"), tmp_path / "data", note=said.append)
+    assert [(each.path[-7:], each.defective) for each in done.images] == [
+        ("000.png", False),
+        ("001.png", False),
+        ("002.png", True),
     ]
+    assert said == ["nut: 2 test images left out, for nothing says whether they are good: neither a folder's name nor a mask."]
 
 
-def test_without_splits_and_without_good_images_all_test(tmp_path: Path, bright: None, unsplit: Path) -> None:
-    shutil.rmtree(unsplit / "nut/good")
-    (category,) = {row.category for row in Dataset(unsplit).rows}
+def test_files_that_the_layout_leaves_out_are_told(tmp_path: Path, bright: None) -> None:
+    good(tmp_path / "data/nut")
+    defective(tmp_path / "data/nut")
+    (tmp_path / "data/nut/test/good/gone.png").symlink_to(tmp_path / "nowhere.png")
     said: list[str] = []
-    done = evaluate(a_run(tmp_path / "run", category), unsplit, note=said.append)
-    assert len(done.images) == 3
-    assert said == [f"{category}: no split is given and no image is good, so all test."]
+    done = evaluate(a_run(tmp_path / "run", "nut"), tmp_path / "data", note=said.append)
+    assert said == ["1 file of the data set left out; threecad stats tells what is wrong there."] == list(done.notes)
 
 
 # Machinery
@@ -541,7 +581,7 @@ def test_too_little_memory_is_a_sentence(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(Run, "detector", lambda run, model, device="cpu": Hungry())
     for number in range(4):
         good(tmp_path / "data/nut", f"{number:03}")
-    with pytest.raises(ThreecadError, match=r"the memory of cpu is too small for --batch-size 4; try 2"):
+    with pytest.raises(ThreecadError, match=r"cpu: not enough memory for 4 squares at a time; pass a smaller --batch-size"):
         evaluate(a_run(tmp_path / "run", "nut"), tmp_path / "data", batch_size=4)
 
 
@@ -555,13 +595,35 @@ def test_maps_are_written_in_one_scale_where_the_images_lie(tmp_path: Path, brig
     assert read_map(tmp_path / "maps/nut/test/dent/000.png").max() == pytest.approx(200 / 255, abs=1e-4)
 
 
+def test_maps_of_images_that_differ_in_their_suffix_alone_are_told_apart_by_score(tmp_path: Path, bright: None) -> None:
+    rng = np.random.default_rng(5)
+    for name in ("000.png", "000.bmp", "001.png"):
+        path = tmp_path / "data/nut/test/good" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 250, (SIDE, SIDE), np.uint8)).save(path)
+    for name in ("000", "001"):
+        defective(tmp_path / "data/nut", name)
+    done = evaluate(a_run(tmp_path / "run", "nut"), tmp_path / "data", maps=tmp_path / "maps")
+    assert sorted(path.name for path in (tmp_path / "maps/nut/test/good").iterdir()) == [
+        "000.bmp.png",
+        "000.png.png",
+        "001.png.png",
+    ]
+    (row,) = score(tmp_path / "maps", tmp_path / "data").rows
+    for name in ("image_auroc", "pixel_auroc", "aupro"):
+        assert float(getattr(row.scores, name)) == pytest.approx(one(done).figures[name].value, abs=1e-3), name
+
+
 def test_no_map_is_written_outside_its_folder_or_over_another() -> None:
     class Row:
         def __init__(self, image: str) -> None:
             self.image = image
 
     names = looking.map_names([Row("a/1.jpg"), Row("a/1.png"), Row("b/1.jpg")])  # type: ignore[list-item]
-    assert sorted(names.values()) == ["a/1.png", "a/1.png.png", "b/1.png"]
+    assert sorted(names.values()) == ["a/1.jpg.png", "a/1.png.png", "b/1.jpg.png"]
+    odd = ["x.jpg", "x.png", "x.png.png", "X.bmp", "\udcff.png"]
+    rows: Any = list(map(Row, odd))
+    assert len({name.casefold() for name in looking.map_names(rows).values()}) == len(odd)
     for path in ("/etc/1.png", "a/../../1.png"):
         with pytest.raises(ReadError, match="leads out of the data set"):
             looking.map_names([Row(path)])  # type: ignore[list-item]

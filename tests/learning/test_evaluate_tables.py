@@ -12,16 +12,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
 from PIL import Image
+from pydantic import TypeAdapter
 from rich.console import Console
 
 from threecad.errors import ConfigError, LayoutError, ThreecadError
-from threecad.learning.evaluate import as_json, drawing, tables, write
+from threecad.learning.evaluate import as_json, drawing, record, tables, write, writing
 from threecad.learning.evaluate.cases import chosen
 from threecad.learning.evaluate.measuring import measure
 from threecad.learning.evaluate.results import Case, CategoryResult, Evaluation, Judged, Kind
 from threecad.learning.runs import Threshold
-from threecad.metrics import Bounded, Meter
+from threecad.metrics import FIGURES, Bounded, Meter
 
 HOSTILE = "=1+1\x1b[2J$x$ \\input{a}"
 LIMIT = Threshold(image=0.5, photograph=0.6, false_positive_rate=0.01, images=9, photographs=9, source="validation")
@@ -74,7 +76,7 @@ def measured(name: str, *, good: int = 6, defective: int = 6, types: tuple[str, 
 
 def evaluation(*categories: CategoryResult, **more: Any) -> Evaluation:
     settings: dict[str, Any] = {"run": "run", "dataset": "data", "resolution": "native", "side": 256, "pro_limit": 0.3}
-    return Evaluation(**settings | more, categories=categories, images=(), notes=())
+    return Evaluation(**settings | {"images": (), "notes": ()} | more, categories=categories)
 
 
 def printed(done: Evaluation, width: int = 120) -> str:
@@ -107,7 +109,7 @@ def test_what_is_undefined_is_a_dash_and_the_mean_says_of_how_many_it_is() -> No
     text = " ".join(printed(done).split())
     assert "cap: no good image tests, so the figures of images are undefined." in text
     assert "The mean of I-AUROC is over 1 of 2 categories." in text
-    assert tables.grids(done)[0].rows[1][1] == "–"
+    assert tables.grids(done)[0].rows[1][1] == "-"
     assert tables.grids(done)[0].rows[2][1] == tables.grids(done)[0].rows[0][1]
 
 
@@ -209,6 +211,29 @@ def test_json_holds_no_number_that_json_has_not() -> None:
     assert told["categories"][1]["figures"]["aupro"] is None
 
 
+def test_json_and_its_rows_are_what_the_schemas_say_whatever_the_names_are() -> None:
+    images = (judged(0.5, is_defective=True), replace(judged(0.5, is_defective=False), path="\udcff.png", type=HOSTILE))
+    done = evaluation(
+        measured("nut", upstream=True), measured("cap\udcff", good=0), measured(HOSTILE, defective=0), images=images, notes=("a",)
+    )
+    schemas = {kind: TypeAdapter(kind).json_schema(mode="serialization") for kind in (record.Metrics, record.Image)}
+    told = json.loads(json.dumps(as_json(done)).encode())
+    Draft202012Validator(schemas[record.Metrics]).validate(told)
+    assert told["categories"][1]["category"] == r"cap\udcff"
+    assert "pro_upstream" in told["categories"][0]["figures"]
+    assert "pro_upstream" not in told["categories"][1]["figures"]
+    rows = list(record.rows(done))
+    assert [row["path"] for row in rows] == ["a", r"\udcff.png"]
+    for row in rows:
+        Draft202012Validator(schemas[record.Image]).validate(row)
+    for damaged in ({**told, "more": 1}, {**told, "side": "256"}, {**told, "mean": {"aupro": {"value": 2, "categories": 1}}}):
+        assert not Draft202012Validator(schemas[record.Metrics]).is_valid(damaged)
+
+
+def test_every_figure_has_its_place_in_json() -> None:
+    assert tuple(record.Figures.model_fields) == tuple(FIGURES)
+
+
 # Cases
 
 
@@ -285,6 +310,14 @@ def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"found images\.jsonl and no metrics\.json of an earlier evaluation"):
         write(evaluation(measured("nut")), tmp_path, figures=False)
     assert (tmp_path / "images.jsonl").read_text() == "mine"
+
+
+def test_figures_of_an_earlier_evaluation_do_not_stay_beside_other_numbers(tmp_path: Path) -> None:
+    before = evaluation(measured("nut", cases=[case("best")]))
+    assert {path.name for path in write(before, tmp_path)} == {"metrics.json", "images.jsonl", *writing.PICTURES}
+    (tmp_path / "mine.png").write_bytes(b"")
+    write(evaluation(measured("nut")), tmp_path, figures=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images.jsonl", "metrics.json", "mine.png"]
 
 
 def test_without_figures_two_files_are_written_and_nothing_is_left_beside(tmp_path: Path) -> None:

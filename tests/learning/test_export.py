@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import gc
 import importlib.util
 import json
 import re
+import shutil
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -16,7 +18,9 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from jsonschema import Draft202012Validator
 from PIL import Image
+from test_predict_cutting import Brightness
 from torch import Tensor
 from toys import TEACHER, surface
 
@@ -29,7 +33,7 @@ from threecad.learning import export as exporting
 from threecad.learning import model as networks
 from threecad.learning import runs
 from threecad.learning.config import Data, Recipe
-from threecad.learning.export import Differences, Exported, export
+from threecad.learning.export import Card, Differences, Exported, export
 from threecad.learning.fitting import fit_image, fits
 from threecad.learning.model import Cfrg, backbone
 from threecad.learning.runs import Contents, Cut, Run, Threshold, Trained
@@ -61,11 +65,13 @@ def made(root: Path, *names: str, recipe: dict[str, Any] | None = None, joint: b
 
 @pytest.fixture(scope="module", autouse=True)
 def _short() -> Iterator[None]:
-    """Two blocks a stage of the recovery: what exporting takes goes by the number of operations."""
+    """One block a stage of the recovery: what exporting takes goes by the number of operations. The fusion has all its blocks."""
     whole = networks._stage
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(networks, "_stage", lambda inside, outside, blocks, ends: whole(inside, outside, 2, ends))
+        patch.setattr(networks, "_stage", lambda inside, outside, blocks, ends: whole(inside, outside, 1, ends))
+        gc.freeze()  # capturing makes objects by the million, and each time those of all the modules would be looked through
         yield
+        gc.unfreeze()
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +81,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def onnx_file(run: Run) -> Exported:
-    return export(run)[0]
+    with pytest.MonkeyPatch.context() as patch:
+        # What torch otherwise keeps of each operation, and a third of the time; a test of its own shows that we drop it.
+        patch.setattr(torch.fx.config, "do_not_emit_stack_traces", True, raising=False)
+        return export(run)[0]
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +205,13 @@ def test_an_onnx_file_holds_its_card(onnx_file: Exported) -> None:
     assert float(held["threshold_image"]) == LIMIT.image
 
 
+def test_a_card_is_what_its_schema_says(torch_file: Exported) -> None:
+    validator = Draft202012Validator(Card.model_json_schema(mode="serialization"))
+    told = json.loads(torch_file.card.read_text(encoding="utf-8"))
+    validator.validate(told)
+    assert not validator.is_valid(told | {"note": ""})
+
+
 def test_a_torch_file_holds_its_card(torch_file: Exported, loaded: tuple[Any, str]) -> None:
     assert json.loads(loaded[1]) == json.loads(torch_file.card.read_text(encoding="utf-8"))
 
@@ -207,12 +223,14 @@ def test_squares_that_overlap_are_told_of_where_there_are_any(upstream: Run) -> 
     assert exporting.card(other, other.model()).overlap_ratio == 0.3
 
 
-def test_nothing_of_this_machine_is_in_a_file(onnx_file: Exported, torch_file: Exported) -> None:
-    for done in (onnx_file, torch_file):
-        held = done.path.read_bytes()
+def test_nothing_of_this_machine_is_in_a_file(run: Run, onnx_file: Exported, torch_file: Exported, tmp_path: Path) -> None:
+    detector: Any = Brightness()
+    exporting._write_onnx(exporting._program(detector, 64), tmp_path / "traced.onnx", exporting.card(run, run.model()))
+    for path in (onnx_file.path, torch_file.path, tmp_path / "traced.onnx"):
+        held = path.read_bytes()
         assert str(ROOT).encode() not in held
         assert str(Path(torch.__file__).parents[1]).encode() not in held
-        assert str(done.path.parents[2]).encode() not in held
+        assert str(onnx_file.path.parents[2]).encode() not in held
         assert b'File "' not in held
         assert b"stack_trace" not in held
 
@@ -290,9 +308,14 @@ def test_the_recipes_give_the_runs_own_scores(
 # Which models, and where to
 
 
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made(tmp_path_factory.mktemp("runs") / "three", "glass", "metal", "wood", recipe=SMALL).root
+
+
 @pytest.fixture
-def several(tmp_path: Path) -> Run:
-    return made(tmp_path / "several", "glass", "metal", "wood", recipe=SMALL)
+def several(three: Path, tmp_path: Path) -> Run:
+    return Run(shutil.copytree(three, tmp_path / "several"))
 
 
 @pytest.mark.usefixtures("quick")

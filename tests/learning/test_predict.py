@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from jsonschema import Draft202012Validator
 from numpy.typing import NDArray
 from PIL import Image
 from test_predict_cutting import Brightness
@@ -30,7 +31,7 @@ from threecad.imaging.raster import paint, spans
 from threecad.learning import runs
 from threecad.learning.config import Recipe, override
 from threecad.learning.model import Cfrg, Prediction, backbone
-from threecad.learning.predict import Wishes, passing, predict, terminal
+from threecad.learning.predict import Verdict, Wishes, passing, predict, terminal
 from threecad.learning.predict.ledger import HOME, hold
 from threecad.learning.predict.photographs import names
 from threecad.learning.runs import Cut, Run
@@ -141,6 +142,9 @@ def test_a_spot_is_found_where_it_is(untrained: Path, photos: Path, tmp_path: Pa
         ("line2/deep/spot.png", True),
     ]
     row = rows(tmp_path / "out")["line1/spot.png"]
+    validator = Draft202012Validator(Verdict.model_json_schema(mode="serialization"))
+    validator.validate(row)
+    assert not validator.is_valid(row | {"note": ""})
     assert row["regions"] == {"area": 240, "count": 1, "worst": 1.0}
     assert (row["score"], row["threshold"], row["windows"], row["size"]) == (1.0, 0.8, 6, [100, 150])
     assert (90 <= row["peak"][0] < 110, 30 <= row["peak"][1] < 42) == (True, True)
@@ -385,6 +389,27 @@ def test_an_annotation_that_somebody_has_changed_stays_but_for_overwrite(
     assert predict(untrained, photos, tmp_path / "out", threshold=0.4).edited == ("line1/spot.png",)
     assert predict(untrained, photos, tmp_path / "out", threshold=0.5, overwrite=True).edited == ()
     assert not changed.read_bytes().endswith(b" ")
+
+
+def test_what_stands_in_place_of_an_annotation_is_left_alone(
+    untrained: Path, photos: Path, tmp_path: Path, seen: list[int]
+) -> None:
+    predict(untrained, photos, tmp_path / "out")
+    taken = tmp_path / "out" / "labelme" / "line1" / "spot.json"
+    taken.unlink()
+    taken.mkdir()
+    (taken / "mine.txt").write_text("mine")
+    assert predict(untrained, photos, tmp_path / "out", threshold=0.5).edited == ("line1/spot.png",)
+    (photos / "line1" / "spot.png").unlink()
+    predict(untrained, photos, tmp_path / "out", threshold=0.4)
+    assert (taken / "mine.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("note", [b"[" * 100_000, b"\xff", b"3"])
+def test_a_note_that_is_none_names_no_images(untrained: Path, photos: Path, tmp_path: Path, seen: list[int], note: bytes) -> None:
+    (tmp_path / "out" / HOME).mkdir(parents=True)
+    (tmp_path / "out" / HOME / "images.json").write_bytes(note)
+    assert len(predict(untrained, photos, tmp_path / "out").verdicts) == 4
 
 
 def test_a_folder_of_others_or_of_other_images_is_refused(untrained: Path, photos: Path, tmp_path: Path, seen: list[int]) -> None:

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import csv
+import multiprocessing
 import os
+import queue
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from toys import TEACHER, scratched, surface, write
+from toys import TEACHER, fit_and_die, fit_with_a_number_lost, scratched, surface, write
 
 from threecad.errors import BusyError, ConfigError, LayoutError, ReadError, ThreecadError
-from threecad.learning import home, loop, weights
+from threecad.learning import evaluate as evaluation
+from threecad.learning import export, home, loop, runs, weights
 from threecad.learning import train as training
 from threecad.learning.config import Recipe, override
+from threecad.learning.evaluate import evaluate
 from threecad.learning.home import DONE
 from threecad.learning.runs import Run
 from threecad.learning.train import folders, train
@@ -134,7 +141,8 @@ class _Cut(Exception):
     """Stands for a kill between two epochs."""
 
 
-def cut_after(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
+def cut_off(monkeypatch: pytest.MonkeyPatch, root: Path, run: Path, recipe: Recipe, *, epochs: int) -> None:
+    """Train, and fall once the state after so many epochs is written."""
     write_state = loop.checkpoints.write
 
     def write_and_fall(folder: Path, state: Any, mark: Any) -> None:
@@ -142,7 +150,10 @@ def cut_after(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
         if state.epoch == epochs:
             raise _Cut
 
-    monkeypatch.setattr(loop.checkpoints, "write", write_and_fall)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.checkpoints, "write", write_and_fall)
+        with pytest.raises(_Cut):
+            train(root, run, recipe)
 
 
 def test_the_best_epoch_is_kept_across_an_interruption(
@@ -151,10 +162,7 @@ def test_the_best_epoch_is_kept_across_an_interruption(
     root = drawn(train=9)
     best = override(recipe, {"train.keep": "best", "train.epochs": 5})
     train(root, tmp_path / "whole", best)
-    with monkeypatch.context() as patch:
-        cut_after(patch, 2)
-        with pytest.raises(_Cut):
-            train(root, tmp_path / "cut", best)
+    cut_off(monkeypatch, root, tmp_path / "cut", best, epochs=2)
     train(root, tmp_path / "cut", best, resume=True)
     assert bytes_of(tmp_path / "cut") == bytes_of(tmp_path / "whole")
     rows = list(csv.DictReader((tmp_path / "cut" / "metal" / "log.csv").read_text("utf-8").splitlines()))
@@ -165,10 +173,7 @@ def test_going_on_with_other_settings_is_refused_by_name(
     drawn: Drawn, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = drawn()
-    with monkeypatch.context() as patch:
-        cut_after(patch, 1)
-        with pytest.raises(_Cut):
-            train(root, tmp_path / "run", recipe)
+    cut_off(monkeypatch, root, tmp_path / "run", recipe, epochs=1)
     with pytest.raises(ConfigError, match=r"begun with train\.batch_size = 4, found 3"):
         train(root, tmp_path / "run", override(recipe, {"train.batch_size": 3}), resume=True)
     write(root / "metal" / "train" / "good" / "new.png", surface(99))
@@ -178,10 +183,7 @@ def test_going_on_with_other_settings_is_refused_by_name(
 
 def test_a_damaged_state_is_a_sentence(drawn: Drawn, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = drawn()
-    with monkeypatch.context() as patch:
-        cut_after(patch, 1)
-        with pytest.raises(_Cut):
-            train(root, tmp_path / "run", recipe)
+    cut_off(monkeypatch, root, tmp_path / "run", recipe, epochs=1)
     state = tmp_path / "run" / "metal" / "state.pt"
     state.write_bytes(state.read_bytes()[:1000])
     with pytest.raises(ReadError, match="is damaged"):
@@ -237,6 +239,69 @@ def test_overwriting_leaves_a_strangers_file_in_a_models_folder(drawn: Drawn, re
     assert any("left there, and not of this run: metal" in text for text in told)
 
 
+def test_overwriting_clears_what_was_found_out_with_the_former_model_and_nothing_else(
+    drawn: Drawn, recipe: Recipe, tmp_path: Path
+) -> None:
+    root, quick, told = drawn(scratches=1, good=1), override(recipe, {"train.epochs": 1}), []
+    done = train(root, tmp_path / "run", quick)
+    results, exports = tmp_path / "run" / "evaluation", tmp_path / "run" / "export"
+    found = evaluate(done, root, maps=results / "maps", device="cpu")
+    evaluation.write(found, results / "parts")
+    runs.write_json(exports / "metal.json", export.card(done, done.model()))
+    (exports / "metal.onnx").write_bytes(b"a model")
+    assert len([path for path in results.rglob("*") if path.is_file()]) > 8
+    theirs = {
+        **{results / name: b"mine" for name in ("notes.txt", "parts/thesis.tex", "maps/metal/test/sketch.png")},
+        **{results / name: b"{}" for name in ("other/metrics.json", "other/images.jsonl")},
+        **{exports / name: b"{}" for name in ("line.json", "line.onnx")},
+    }
+    for path, content in theirs.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    train(root, tmp_path / "run", override(quick, {"train.seed": 3}), overwrite=True, note=told.append)
+    left = {path for folder in (results, exports) for path in folder.rglob("*") if path.is_file()}
+    assert left == set(theirs)
+    assert all(path.read_bytes() == content for path, content in theirs.items())
+    assert any("left there, and not of this run: evaluation, export" in text for text in told)
+
+
+def test_overwriting_leaves_no_folder_of_the_former_run(drawn: Drawn, recipe: Recipe, tmp_path: Path) -> None:
+    root, quick, told = drawn("glass", "metal", scratches=1, good=1), override(recipe, {"train.epochs": 1}), []
+    done = train(root, tmp_path / "run", quick)
+    evaluation.write(evaluate(done, root, cases=False, device="cpu"), tmp_path / "run" / "evaluation" / "parts", figures=False)
+    runs.write_json(tmp_path / "run" / "export" / "metal.json", export.card(done, done.model("metal")))
+    (tmp_path / "run" / "glass" / ".model.safetensors.new").write_bytes(b"half of it, for the process was killed")
+    train(root, tmp_path / "run", quick, categories=["metal"], overwrite=True, note=told.append)
+    assert sorted(path.name for path in (tmp_path / "run").iterdir() if path.is_dir()) == ["metal"]
+    assert not any("left there" in text for text in told)
+
+
+def test_a_link_in_the_folder_of_a_run_is_not_followed(drawn: Drawn, recipe: Recipe, tmp_path: Path) -> None:
+    root, quick = drawn(scratches=1, good=1), override(recipe, {"train.epochs": 1})
+    done = train(root, tmp_path / "run", quick)
+    evaluation.write(evaluate(done, root, cases=False, device="cpu"), tmp_path / "elsewhere" / "parts", figures=False)
+    (tmp_path / "run" / "evaluation").mkdir()
+    for name in ("run/evaluation/link", "run/export"):
+        (tmp_path / name).symlink_to(tmp_path / "elsewhere" / "parts")
+    train(root, tmp_path / "run", quick, overwrite=True)
+    assert (tmp_path / "elsewhere" / "parts" / "metrics.json").is_file()
+
+
+def test_overwriting_a_training_that_was_cut_off_may_change_its_settings(
+    drawn: Drawn, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = drawn()
+    cut_off(monkeypatch, root, tmp_path / "run", recipe, epochs=1)
+    done = train(root, tmp_path / "run", override(recipe, {"train.epochs": 1}), overwrite=True)
+    assert done.recipe.train.epochs == 1
+
+
+def test_resuming_where_there_is_nothing_begins_and_says_so(drawn: Drawn, recipe: Recipe, tmp_path: Path) -> None:
+    told: list[str] = []
+    train(drawn(), tmp_path / "run", override(recipe, {"train.epochs": 1}), resume=True, note=told.append)
+    assert f"{tmp_path / 'run'}: holds no training to go on with (--resume), so this one begins" in told
+
+
 def test_resume_and_overwrite_are_not_both_possible(drawn: Drawn, recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--resume and --overwrite together"):
         train(drawn(), tmp_path / "run", recipe, resume=True, overwrite=True)
@@ -277,9 +342,35 @@ def test_a_model_that_ran_away_in_its_last_step_is_no_run(drawn: Drawn, recipe: 
     assert not (tmp_path / "run" / "run.json").exists()
 
 
-def test_a_mistake_on_several_devices_together_is_a_sentence_too(drawn: Drawn, recipe: Recipe, tmp_path: Path) -> None:
-    with pytest.raises(ThreecadError, match="no finite number"):
-        train(drawn(), tmp_path / "run", override(recipe, {"train.learning_rate": 1e30, "train.epochs": 3}), device="cpu:2")
+@pytest.mark.parametrize(
+    ("happens", "message"),
+    [
+        (fit_with_a_number_lost, r"metal: a \w+ loss is no finite number in epoch 1"),
+        (fit_and_die, "metal: a device's process ended or fell silent without a word.*--resume"),
+    ],
+)
+def test_what_happens_to_one_of_two_devices_ends_both_in_one_sentence(
+    happens: Any, message: str, drawn: Drawn, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "_fit_there", happens)
+    with pytest.raises(ThreecadError, match=message):
+        train(drawn(), tmp_path / "run", recipe, device="cpu:2")
+    assert not multiprocessing.active_children()
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_the_first_mistake_of_several_trainings_does_not_wait_for_the_others() -> None:
+    going: Future[int] = Future()
+    failed: Future[int] = Future()
+    failed.set_exception(ReadError("broken"))
+    with pytest.raises(ReadError, match="broken"):
+        training._results([going, failed], queue.Queue(), None, print)
+
+
+def test_nor_is_one_the_best_whose_scores_are_no_numbers(drawn: Drawn, recipe: Recipe, tmp_path: Path) -> None:
+    changes = {"train.epochs": 1, "train.learning_rate": 1e30, "train.batch_size": 32, "train.keep": "best"}
+    with pytest.raises(ThreecadError, match="metal: a score is no finite number in epoch 1"):
+        train(drawn(), tmp_path / "run", override(recipe, changes))
 
 
 def test_one_image_is_enough_to_train(drawn: Drawn, recipe: Recipe, tmp_path: Path) -> None:
@@ -379,12 +470,153 @@ def test_categories_trained_side_by_side_are_those_trained_in_turn(drawn: Drawn,
         assert np.array_equal(one, other)
 
 
+def test_a_loss_is_the_mean_over_the_images_of_all_devices() -> None:
+    def all_reduce(told: torch.Tensor, *, reduce_op: str) -> None:
+        assert reduce_op == "sum"
+        told += torch.tensor([9.0, 9.0, 9.0, 3.0], dtype=told.dtype)  # of the other device, which saw three images
+
+    going: Any = SimpleNamespace(fabric=SimpleNamespace(world_size=2, all_reduce=all_reduce))
+    sums = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+    assert loop._Run._of_all(going, sums, 1).tolist() == [2.5, 2.75, 3.0]
+
+
 def test_one_model_trains_on_two_devices_together(drawn: Drawn, recipe: Recipe, tmp_path: Path) -> None:
-    done = train(drawn(train=6), tmp_path / "run", override(recipe, {"train.batch_size": 2}), device="cpu:2")
+    told: list[str] = []
+    seen: list[loop.Progress] = []
+    together = override(recipe, {"train.batch_size": 2})
+    done = train(drawn(train=6), tmp_path / "run", together, device="cpu:2", progress=seen.append, note=told.append)
     assert done.detector(done.model()) is not None
+    assert "metal: trains on 2 devices together, up to 4 images a step" in told
+    assert [(step.epoch, step.done, step.total) for step in seen if step.epoch and step.done == step.total] == [
+        (1, 2, 2),
+        (2, 2, 2),
+    ]
+
+
+# torch.compile
+
+
+def compiled_by(monkeypatch: pytest.MonkeyPatch, call: Callable[..., Any]) -> None:
+    """`call(network, ...)` stands in the place of the compiled networks."""
+
+    def compile_(network: Any) -> None:
+        network._compiled_call_impl = partial(call, network)
+
+    monkeypatch.setattr(loop.Cfrg, "compile", compile_)
+
+
+def test_compiled_networks_are_tried_with_batches_of_every_size_and_learn_the_same(
+    drawn: Drawn, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, uneven = drawn(train=7), override(recipe, {"data.validation": 0.0, "train.epochs": 1})
+    train(root, tmp_path / "plain", uneven)
+    tried: list[int] = []
+
+    def call(network: Any, images: Any, *args: Any) -> Any:
+        tried.append(len(images))
+        return network._call_impl(images, *args)
+
+    compiled_by(monkeypatch, call)
+    told: list[str] = []
+    train(root, tmp_path / "compiled", override(uneven, {"train.compile": True}), note=told.append)
+    assert tried == [4, 3, 4, 3]  # the trial, then the epoch
+    assert bytes_of(tmp_path / "plain") == bytes_of(tmp_path / "compiled")
+    assert not any("compile" in text for text in told)
+
+
+class _Backward(torch.autograd.Function):
+    """Fails as a compiler may that is first called for the gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor) -> torch.Tensor:
+        return values.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        raise RuntimeError("CppCompileError: no compiler\nhere")
+
+
+@pytest.mark.parametrize("place", ["compile", "forward", "backward"])
+def test_where_torch_cannot_compile_the_training_goes_on_without_and_says_so(
+    place: str, drawn: Drawn, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = drawn()
+    train(root, tmp_path / "plain", recipe)
+
+    def fail(*args: Any) -> Any:
+        raise RuntimeError("CppCompileError: no compiler\nhere")
+
+    def fail_in_backward(network: Any, *args: Any) -> Any:
+        features = network._call_impl(*args)
+        return features._replace(logits_B1HW=_Backward.apply(features.logits_B1HW))
+
+    if place == "compile":
+        monkeypatch.setattr(loop.Cfrg, "compile", fail)
+    else:
+        compiled_by(monkeypatch, fail if place == "forward" else fail_in_backward)
+    told: list[str] = []
+    train(root, tmp_path / "run", override(recipe, {"train.compile": True}), note=told.append)
+    assert "metal: torch.compile cannot (CppCompileError: no compiler); the training goes on without" in told
+    assert bytes_of(tmp_path / "run") == bytes_of(tmp_path / "plain")
+
+
+@pytest.mark.parametrize("bug", [RuntimeError, TypeError])
+def test_a_bug_is_not_taken_for_a_compiler_that_cannot(
+    bug: type[Exception], drawn: Drawn, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forward(*args: Any) -> Any:
+        raise bug("sizes do not agree")
+
+    compiled_by(monkeypatch, lambda network, *args: network._call_impl(*args))
+    monkeypatch.setattr(loop.Cfrg, "forward", forward)
+    with pytest.raises(bug, match="sizes do not agree"):
+        train(drawn(), tmp_path / "run", override(recipe, {"train.compile": True}))
+
+
+# TensorBoard
+
+
+def test_tensorboard_is_told_each_epoch_once_though_the_training_was_cut_off(
+    drawn: Drawn, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    root, longer = drawn(), override(recipe, {"train.epochs": 4})
+    real = loop.checkpoints.write
+
+    def write_once(folder: Path, state: Any, mark: Any) -> None:
+        if state.epoch > 2:
+            raise _Cut  # after the board was told of an epoch that will have to be done again
+        real(folder, state, mark)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.checkpoints, "write", write_once)
+        with pytest.raises(_Cut):
+            train(root, tmp_path / "run", longer, tensorboard=True)
+    train(root, tmp_path / "run", longer, tensorboard=True, resume=True)
+    read = accumulator.EventAccumulator(str(tmp_path / "run" / "metal" / "tensorboard"))
+    read.Reload()
+    rows = list(csv.DictReader((tmp_path / "run" / "metal" / "log.csv").read_text("utf-8").splitlines()))
+    assert set(read.Tags()["scalars"]) == set(rows[0]) - {"epoch"}
+    for name in read.Tags()["scalars"]:
+        assert [event.step for event in read.Scalars(name)] == [1, 2, 3, 4]
+    assert [event.value for event in read.Scalars("recovery")] == pytest.approx([float(row["recovery"]) for row in rows], 1e-4)
+    told: list[str] = []
+    train(root, tmp_path / "run", override(recipe, {"train.epochs": 1}), overwrite=True, note=told.append)
+    assert not (tmp_path / "run" / "metal" / "tensorboard").exists()
+    assert not any("left there" in text for text in told)
+
+
+def test_tensorboard_that_is_not_installed_is_asked_for_before_anything_is_deleted(
+    drawn: Drawn, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'threecad\[tensorboard\]'"):
+        train(drawn(), tmp_path / "run", recipe, tensorboard=True)
+    assert not (tmp_path / "run").exists()
 
 
 def test_folders_are_plain_and_never_the_same() -> None:
-    names = folders(["../up", "a b", "a-b", "con", "\u73bb\u7483", "x" * 300])
+    names = folders(["../up", "a b", "a-b", "con", "\u73bb\u7483", "x" * 300, "evaluation", "export"])
     assert len(set(names)) == len(names)
+    assert not {"evaluation", "export"} & set(names)
     assert all(name.replace("-", "a").isalnum() and len(name) < 50 for name in names)

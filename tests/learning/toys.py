@@ -1,8 +1,11 @@
-"""A drawn surface with scratches, and the smallest teacher."""
+"""A drawn surface with scratches, the smallest teacher, and what may happen to one of two devices."""
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,3 +40,29 @@ def scratched(pixels: NDArray[np.uint8], seed: int) -> tuple[NDArray[np.uint8], 
 def write(path: Path, pixels: NDArray[np.uint8]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(encode_png(pixels))
+
+
+def fit_with_a_number_lost(run_on: Any, task: Any, events: Any) -> float:
+    """In the place of train._fit_there: on the second device a loss becomes no number."""
+    from threecad.learning import loop
+    from threecad.learning.train import _fit_there
+
+    paint = loop.paint
+
+    def broken(*args: Any) -> Any:
+        painted = paint(*args)
+        return type(painted)(painted.images_B3HW * float("nan"), painted.masks_B1HW)
+
+    if run_on.global_rank == 1:
+        loop.paint = broken  # type: ignore[assignment]
+    return _fit_there(run_on, task, events)
+
+
+def fit_and_die(run_on: Any, task: Any, events: Any) -> float:
+    """In the place of train._fit_there: the second device's process is killed in its first step."""
+    from threecad.learning import loop
+    from threecad.learning.train import _fit_there
+
+    if run_on.global_rank == 1:
+        loop.paint = lambda *args: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment, return-value]
+    return _fit_there(run_on, task, events)

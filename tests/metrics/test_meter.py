@@ -126,9 +126,29 @@ def test_scores_of_few_levels_are_measured_exactly_whatever_their_digits() -> No
     assert_right(measured(levels, masks), levels, masks, near=1e-10)
 
 
-def test_a_sigmoid_that_saturates_at_1_is_told_apart() -> None:
+def test_scores_of_one_bin_that_differ_are_taken_to_be_spread_evenly() -> None:
+    random = np.random.default_rng(0)
+    masks = random.random((1, 60, 80)) < 0.2
+    maps = (0.3 + 0.01 * random.random(masks.shape) + 0.005 * masks).astype(np.float32)  # 43 bins of 10 bits
+    exact = average_precision_score(masks.reshape(-1), maps.reshape(-1))
+    found = measured(maps, masks, mantissa_bits=10).pixel_ap
+    assert found is not None
+    assert found.upper - found.lower > 0.01
+    assert abs(found.value - exact) < 1e-3  # 7e-3, were they taken to be equal
+
+
+def test_bounds_are_told_though_a_map_begins_with_scores_of_few_digits() -> None:
+    maps, masks = drawn()
+    maps[:, :5] = 0.5
+    found = measured(maps, masks, mantissa_bits=6).pixel_auroc
+    assert found is not None
+    assert found.upper > found.lower
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_sigmoid_that_saturates_at_1_is_told_apart(sign: int) -> None:
     maps, masks = drawn(12)
-    near_one = (1 - 1e-5 * np.exp(-20 * maps)).astype(np.float32)
+    near_one = (sign * (1 - 1e-5 * np.exp(-20 * maps))).astype(np.float32)
     found = measured(near_one, masks)
     assert_right(found, near_one, masks, near=1e-10)
     assert found.pixel_ap is not None
@@ -313,6 +333,13 @@ def test_whole_numbers_that_float64_makes_equal_are_within_the_bounds(dtype: Any
     assert not scores.constant
 
 
+def test_a_threshold_of_whole_numbers_that_float64_rounds_up_finds_the_lowest() -> None:
+    numbers = np.array([[2**53 + 3, 2**53 + 11]])  # the first one is 2⁵³ + 4 as float64
+    found = measured(numbers, np.array([[1, 0]])).pixel_f1_threshold
+    assert found is not None
+    assert int(numbers.min()) >= found  # as whole numbers
+
+
 def test_labels_and_image_scores_may_be_given() -> None:
     maps, masks = drawn(3)
     meter = Meter()
@@ -443,12 +470,12 @@ def test_more_bits_than_there_is_room_for_end_as_fewer(monkeypatch: pytest.Monke
 
 
 def test_counts_beyond_32_bits_do_not_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_NARROW", 3000)
     maps, masks = drawn()
-    assert measured(maps, masks) == measured(maps, masks)
+    narrow = measured(maps, masks)
+    monkeypatch.setattr(module, "_NARROW", 3000)
+    assert measured(maps, masks) == narrow
     meter = Meter()
     meter.update(maps, masks)
-    meter.state()
     doubled = Meter.from_state(meter.state())
     doubled.merge(meter)
     doubled.merge(doubled)

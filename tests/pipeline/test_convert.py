@@ -372,7 +372,7 @@ class TestFlaws:
         assert codes(out)[Code.ANNOTATION_UNREADABLE] == 1
         assert not [row for row in read_samples(out / "samples.jsonl") if row.source == "cover/good/g0.png"]
 
-    @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="permissions do not bind root")
+    @pytest.mark.usefixtures("bound")
     def test_a_file_without_permission_is_tried_again(self, raw: Path, out: Path) -> None:
         (raw / "cover/d0.png").chmod(0)
         convert(raw, out, SMALL)

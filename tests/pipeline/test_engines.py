@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,11 @@ from threecad.pipeline.convert import Progress, convert
 from threecad.pipeline.sources import Finished, Task
 
 dask = pytest.importorskip("distributed", reason="needs Dask (the cluster extra)")
-pytestmark = pytest.mark.filterwarnings("ignore:Port .* is already in use:UserWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Port .* is already in use:UserWarning"),
+    # Dask probes for a free port with a socket that it leaves to the garbage collector.
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -129,11 +134,47 @@ def test_a_pool_that_breaks_ends_in_a_sentence_and_keeps_what_is_finished(
 
     with (
         ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool,
-        pytest.raises(ThreecadError, match=r"its worker was lost .* run the same command again"),
+        pytest.raises(ThreecadError, match=r"its worker was lost, .* run the same command again"),
     ):
         convert(raw, tmp_path / "out", SMALL, engine=pool, progress=kill)
     assert convert(raw, tmp_path / "out", SMALL).unchanged >= 3
     assert contents(tmp_path / "out") == whole
+
+
+class _Unlucky(ThreadPoolExecutor):
+    """Every source's first workers die, so many of them."""
+
+    def __init__(self, deaths: int) -> None:
+        super().__init__(1)
+        self.left: dict[str, int] = {}
+        self.deaths = deaths
+
+    def submit(self, run, task, before, source):  # type: ignore[no-untyped-def, override]
+        left = self.left.setdefault(source.id, self.deaths)
+        self.left[source.id] = left - 1
+        return super().submit(_die if left else run, task, before, source)
+
+
+class _DiedError(Exception):
+    pass
+
+
+def _die(*_: object) -> None:
+    raise _DiedError
+
+
+@pytest.mark.parametrize("deaths", [0, 1, engines.TRIES - 1, engines.TRIES])
+def test_a_source_is_given_out_again_but_not_for_ever(
+    raw: Path, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deaths: int
+) -> None:
+    team = engines.Team(_Unlucky(deaths), lambda: 1, (_DiedError,))
+    monkeypatch.setattr(engines, "engaged", lambda *_: nullcontext(team))
+    if deaths < engines.TRIES:
+        convert(raw, tmp_path / "out", SMALL, engine="dask")
+        assert contents(tmp_path / "out") == whole
+    else:
+        with pytest.raises(ThreecadError, match=r"each worker that had it died.*what is finished is kept"):
+            convert(raw, tmp_path / "out", SMALL, engine="dask")
 
 
 @pytest.mark.parametrize("engine", ["spark", "dask+tls", ""])

@@ -172,9 +172,9 @@ def test_letters_that_no_font_has_are_spelled(monkeypatch: pytest.MonkeyPatch) -
 
 def test_letters_that_another_font_has_are_drawn_with_it() -> None:
     """Whatever script is installed; the mathematical letters of STIX come with matplotlib."""
-    letter = min(filter(str.isprintable, lettering._letters("STIXGeneral") - lettering._letters("DejaVu Sans")))
+    letter = min(filter(str.isprintable, lettering.letters_of("STIXGeneral") - lettering.letters_of("DejaVu Sans")))
     statistics = made([(f"{letter}x", *ROW)])
-    assert not lettering.letter(statistics, ()).missing
+    assert not lettering.letter(lettering.names_in(statistics)).missing
     assert f"{letter}x" in written(figure_of(statistics, "balance"))
 
 

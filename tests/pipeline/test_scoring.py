@@ -23,11 +23,11 @@ from threecad.domain import Size
 from threecad.errors import ConfigError, LayoutError, ReadError
 from threecad.formats.layouts import Request
 from threecad.formats.maps import Scale, write_map
-from threecad.metrics import Bounded
+from threecad.metrics import FIGURES, Bounded
 from threecad.pipeline import scoring
 from threecad.pipeline.convert import Progress
 from threecad.pipeline.scoring import Row, Scored, tables
-from threecad.pipeline.scoring.listing import read_scores
+from threecad.pipeline.scoring.listing import as_file, read_scores
 from threecad.pipeline.scoring.pairing import Named, pair
 from threecad.pipeline.scoring.result import value_of
 from threecad.pipeline.scoring.sizing import reduced, resampled
@@ -112,7 +112,7 @@ def row(scored: Scored, category: str) -> Row:
 
 
 def figures(scored: Scored) -> list[float | None]:
-    return [value_of(each.scores, name) for each in scored.rows for name in scoring.FIGURES]
+    return [value_of(each.scores, name) for each in scored.rows for name in FIGURES]
 
 
 # The figures
@@ -138,7 +138,7 @@ def test_the_figures_are_what_their_definitions_say(parts: Path, tmp_path: Path)
         ):
             assert [value_of(here, name) for name in names] == pytest.approx(expected, abs=1e-9)
         assert (here.images, here.anomalous_images, here.regions) == (6, 3, 3)
-    for name in scoring.FIGURES[:7]:
+    for name in (*tables.PAPER, *tables.MORE):
         assert scored.mean(name) == (pytest.approx(np.mean([value_of(each.scores, name) for each in scored.rows])), 2)
 
 
@@ -269,7 +269,10 @@ def test_a_link_that_leaves_the_data_set_is_not_followed(parts: Path, tmp_path: 
     put(tmp_path / "outside.png", defect(3))
     (parts / "nut/ground_truth/dent/002_mask.png").unlink()
     (parts / "nut/ground_truth/dent/002_mask.png").symlink_to(tmp_path / "outside.png")
-    assert row(scoring.score(maps, parts), "nut").unmasked == 1
+    scored = scoring.score(maps, parts)
+    assert (row(scored, "nut").unmasked, scored.dropped) == (1, 1)
+    assert "1 file of the data set left out: threecad stats tells what is wrong there." in tables.notes(scored)
+    assert tables.as_json(scored)["dropped"] == 1
 
 
 def test_a_folder_of_masks_says_by_its_masks_alone(parts: Path, tmp_path: Path) -> None:
@@ -520,6 +523,85 @@ def test_scores_of_images_may_come_from_a_list(parts: Path, tmp_path: Path) -> N
         scoring.score(maps, parts, image_scores=tmp_path / "b.csv")
 
 
+def listed(root: Path, maps: Path, *rows: tuple[str, float]) -> Scored:
+    (root.parent / "list.csv").write_text("".join(f"{path},{score}\n" for path, score in rows))
+    return scoring.score(maps, root, image_scores=root.parent / "list.csv")
+
+
+@pytest.fixture
+def twins(tmp_path: Path) -> tuple[Path, Path]:
+    """Images that differ by their suffix alone: one good, one defective; and their maps."""
+    for path in ("good/0.png", "dent/1.png", "dent/1.bmp"):
+        photo(tmp_path / "twins", f"part/test/{path}")
+        save(tmp_path / "maps" / f"part/test/{path}.npy", np.random.default_rng(len(path)).random((HEIGHT, WIDTH)))
+    for suffix in ("png", "bmp"):
+        put(tmp_path / f"twins/part/ground_truth/dent/1_mask.{suffix}", defect(1))
+    return tmp_path / "twins", tmp_path / "maps"
+
+
+def test_a_list_tells_images_apart_by_their_suffixes(twins: tuple[Path, Path]) -> None:
+    files = [as_file(path) for path in ("1.bmp", "1.PNG")]
+    assert pair(named("dent/1.png", "dent/1.bmp"), files, where="list", what="score") == [1, 0]
+    found = listed(*twins, ("dent/1.bmp", 5), ("dent/1.png", 3), ("good/0.png", 4))
+    assert row(found, "part").scores.image_auroc == 0.5
+    with pytest.raises(
+        LayoutError, match=r"list\.csv: found for 2 of 3 no score that is of it alone \(part/test/dent/1\.png: dent/1\)"
+    ):
+        listed(*twins, ("dent/1", 5), ("good/0", 4))
+
+
+def test_a_score_is_never_taken_from_an_image_of_another_suffix(parts: Path, tmp_path: Path) -> None:
+    maps = written(parts, tmp_path / "maps")
+    rows = [(f"{image}.png", 1.0) for image in IMAGES]
+    with pytest.raises(LayoutError, match=r"found no score for 1 of 12 \(bolt/test/dent/000\.png\)"):
+        listed(parts, maps, (f"{IMAGES[0]}.jpg", 9.0), *rows[1:])
+    with pytest.raises(
+        LayoutError, match=r"for 1 of 12 no score that is of it alone \(bolt/test/dent/000\.png: .*000\.png, .*000\.png"
+    ):
+        listed(parts, maps, rows[0], *rows)
+
+
+def test_a_list_may_name_the_maps_and_what_it_holds_besides_is_told(parts: Path, tmp_path: Path) -> None:
+    for image in IMAGES:
+        path = tmp_path / "maps" / f"{image}.tiff"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), noisy(parts, image))
+    rows = [(f"{image}.tiff", float("dent" in image)) for image in IMAGES]
+    found = listed(parts, tmp_path / "maps", *rows, ("bolt/train/good/000.tiff", 7.0))
+    assert (found.mean("image_auroc"), found.left_over_scores) == ((1.0, 2), 1)
+    assert "1 score of the list, of no image that was to be scored: left out." in tables.notes(found)
+    assert tables.as_json(found)["left_over_scores"] == 1
+
+
+def test_in_a_folder_of_masks_a_list_names_photographs_of_any_suffix(tmp_path: Path) -> None:
+    put(tmp_path / "masks" / "a_mask.png", defect(1))
+    for name in "ab":
+        save(tmp_path / "maps" / f"{name}.npy", np.random.default_rng(ord(name)).random((HEIGHT, WIDTH)))
+    for rows in ([("a.jpg", 2.0), ("b.jpg", 1.0)], [("a", 2.0), ("b", 1.0)], [("a.npy", 2.0), ("b.npy", 1.0)]):
+        assert listed(tmp_path / "masks", tmp_path / "maps", *rows).mean("image_auroc") == (1.0, 1)
+    with pytest.raises(LayoutError, match=r"for 1 of 2 no score that is of it alone \(a\.npy: a\.jpg, a\.png\)"):
+        listed(tmp_path / "masks", tmp_path / "maps", ("a.jpg", 2.0), ("a.png", 3.0), ("b.jpg", 1.0))
+
+
+@pytest.mark.parametrize("double", ["b.tiff", "a.tiff", "b_heatmap.npy", "a_anomaly_map.npy"])
+def test_a_picture_of_a_map_does_not_pass_for_the_map_of_a_good_image(tmp_path: Path, double: str) -> None:
+    put(tmp_path / "masks" / "a.png", defect(1))
+    for name in ("a.npy", "b.npy"):
+        save(tmp_path / "maps" / name, np.random.default_rng(ord(name[0])).random((HEIGHT, WIDTH)))
+    assert row(scoring.score(tmp_path / "maps", tmp_path / "masks"), "masks").scores.images == 2
+    (tmp_path / "maps" / double).touch()
+    with pytest.raises(LayoutError, match=r"which seem to be of one image; expected one map an image|no map that is of it alone"):
+        scoring.score(tmp_path / "maps", tmp_path / "masks")
+
+
+def test_an_empty_mask_says_that_an_image_only_seems_to_be_a_map_of_another(tmp_path: Path) -> None:
+    put(tmp_path / "masks" / "a.png", defect(1))
+    put(tmp_path / "masks" / "a_map.png", np.zeros((HEIGHT, WIDTH), np.uint8))
+    for name in ("a.npy", "a_map.npy"):
+        save(tmp_path / "maps" / name, np.random.default_rng(len(name)).random((HEIGHT, WIDTH)))
+    assert row(scoring.score(tmp_path / "maps", tmp_path / "masks"), "masks").scores.images == 2
+
+
 @pytest.mark.parametrize(
     ("name", "text", "phrase"),
     [
@@ -582,10 +664,12 @@ def test_the_terminal_gets_the_paper_s_table(parts: Path, tmp_path: Path) -> Non
     text = console.file.getvalue()  # type: ignore[attr-defined]
     lines = text.splitlines()
     assert lines[0] == "maps on parts (test) · 12 images · 6 defective · layout mvtec"
-    assert lines[2].split() == ["Category", "I-AUROC", "P-AUROC", "P-PRO", "AP", "images", "defective", "defects"]
+    assert lines[2] == "As in the paper's tables"
+    assert lines[3].split() == ["Category", "I-AUROC", "P-AUROC", "P-PRO", "AP", "images", "defective", "defects"]
     first = [tables.percent(value_of(scored.rows[0].scores, name)) for name in tables.PAPER]
-    assert lines[3].split() == ["bolt", *first, "6", "3", "3"]
-    assert lines[5].split()[0] == "Mean"
+    assert lines[4].split() == ["bolt", *first, "6", "3", "3"]
+    assert lines[6].split()[0] == "Mean"
+    assert lines[8] == "What the paper does not tell"
 
 
 def test_names_do_nothing_in_any_format(hostile: Scored) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from photographs import contents
 
 ROOT = Path(__file__).parents[2]
 DONE_WITH_A_RELABEL_QUEUE = 3
@@ -54,18 +55,25 @@ def test_the_wheel_alone_converts_the_examples_with_a_named_pipeline(programs: P
         assert list((out / category / "ground_truth").glob("*/*_mask.png")), f"no defect of {category} is left"
 
 
-def test_the_wheel_carries_the_pipelines_the_schemas_and_its_types(programs: Path, tmp_path: Path) -> None:
-    listing = """
+def test_the_wheel_carries_every_pipeline_and_schema_and_its_types(programs: Path, tmp_path: Path) -> None:
+    installed = """
 import importlib.resources
-package = importlib.resources.files("threecad")
-print(sorted(file.name for file in (package / "_data" / "pipelines").iterdir()))
-print(sorted(file.name for file in (package / "_data" / "schemas").iterdir()))
-print((package / "py.typed").is_file())
+print(importlib.resources.files("threecad"))
 """
-    pipelines, schemas, typed = run([programs / "python", "-c", listing], tmp_path).splitlines()
-    assert pipelines == str(sorted(file.name for file in (ROOT / "pipelines").iterdir()))
-    assert schemas == str(sorted(file.name for file in (ROOT / "schemas").iterdir()))
-    assert typed == "True"
+    package = Path(run([programs / "python", "-c", installed], tmp_path).strip())
+    for name in ("pipelines", "schemas"):
+        assert contents(package / "_data" / name) == contents(ROOT / name)
+    assert (package / "py.typed").is_file()
+
+
+def test_what_ships_in_a_folder_of_pipelines_is_found_by_its_name(programs: Path, tmp_path: Path) -> None:
+    listing = """
+from threecad.learning.config import Recipe
+from threecad.pipeline.config import load_as
+print(load_as(Recipe, "ablations/wrc").model.recovery)
+"""
+    assert run([programs / "python", "-c", listing], tmp_path) == "False\n"
+    assert run([programs / "threecad", "schema", "recipe"], tmp_path).startswith("{")
 
 
 def test_the_module_runs_as_the_program_does(programs: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ for. What a command needs is imported when it runs, so that `threecad --help` an
 
 from __future__ import annotations
 
-from threecad.cli import exporting, judging, learning, making, people, predicting, scoring, telling
+from threecad.cli import exporting, judging, learning, making, people, predicting, scoring, sharding, telling
 from threecad.cli.frame import main
 
-__all__ = ["exporting", "judging", "learning", "main", "making", "people", "predicting", "scoring", "telling"]
+__all__ = ["exporting", "judging", "learning", "main", "making", "people", "predicting", "scoring", "sharding", "telling"]

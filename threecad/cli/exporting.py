@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from threecad.cli.frame import DONE, examples, main, mistakes, plain, printing
+from threecad.cli.frame import DONE, examples, main, mistakes, plain, print_json, printing
+from threecad.cli.options import json_option
 
 if TYPE_CHECKING:
     from threecad.learning.export import Exported
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--category", "categories", multiple=True, metavar="NAME|all", help="Only this category; may be repeated.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where they go [default: RUN/export].")
 @click.option("--no-check", is_flag=True, help="Do not run the files to compare them with the run's own detector.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+@json_option
 def export_model(run: Path, *, to: Any, categories: tuple[str, ...], out: Path | None, no_check: bool, as_json: bool) -> None:
     """Write the models of RUN as files that run without threecad: images in, smoothed maps and scores out.
 
@@ -52,9 +52,7 @@ def export_model(run: Path, *, to: Any, categories: tuple[str, ...], out: Path |
         done = export(Run(run), out, to=to, categories=() if "all" in categories else categories, check=not no_check, tell=tell)
         if as_json:
             with printing():
-                click.echo(
-                    json.dumps({"run": str(run), "models": [_row(each) for each in done]}, sort_keys=True, ensure_ascii=False)
-                )
+                print_json({"run": str(run), "models": [_row(each) for each in done]})
     sys.exit(DONE)
 
 

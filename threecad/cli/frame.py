@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -102,6 +103,11 @@ def printing() -> Iterator[None]:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
         reason = error.strerror or error
         raise ThreecadError(f"standard output cannot be written ({reason}); all else that was asked for is done") from None
+
+
+def print_json(value: object, indent: int | None = None) -> None:
+    """One JSON object on standard output, in ASCII: letters of an old code page are not what JSON is read as."""
+    click.echo(json.dumps(value, sort_keys=True, indent=indent))
 
 
 def plain(text: object) -> str:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from threecad.cli.frame import DONE, examples, main, mistakes, plain, printing
+from threecad.cli.frame import DONE, examples, main, mistakes, plain, print_json, printing
 from threecad.cli.learning import PRECISIONS, needs_torch
-from threecad.cli.options import layout_options, request_from
+from threecad.cli.options import form_of, layout_options, request_from
 
 
 @main.command(
@@ -80,10 +79,7 @@ def evaluate(
     the images test that training with the run's seed leaves out. The folder of results holds metrics.json, images.jsonl, curves
     and cases.png. docs/evaluate.md defines every number.
     """
-    asked = {"json": as_json, "csv": as_csv, "latex": as_latex}
-    form = next((name for name, wanted in asked.items() if wanted), None)
-    if sum(asked.values()) > 1:
-        raise click.UsageError(f"choose one of {', '.join(f'--{name}' for name, wanted in asked.items() if wanted)}")
+    form = form_of(json=as_json, csv=as_csv, latex=as_latex)
     with mistakes():
         needs_torch()
         from threecad.learning import evaluate as judging
@@ -116,7 +112,7 @@ def evaluate(
         written = judging.write(done, folder, figures=not no_figures)
         with printing():
             if form == "json":
-                click.echo(json.dumps(judging.as_json(done), sort_keys=True, ensure_ascii=False))
+                print_json(judging.as_json(done))
             elif form is not None:
                 click.echo(tables.TEXTS[form](done), nl=False)
             else:

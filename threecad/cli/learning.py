@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from threecad.cli.frame import DONE, examples, main, mistakes, plain, printing
-from threecad.cli.options import layout_options, request_from
+from threecad.cli.frame import DONE, examples, main, mistakes, plain, print_json, printing
+from threecad.cli.options import json_option, layout_options, request_from
+from threecad.errors import ConfigError
 
 if TYPE_CHECKING:
     from threecad.learning.config import Recipe
     from threecad.learning.loop import Progress
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+_BAR = 16
+"""Columns of a terminal that a training's bar takes."""
 
 
 @main.command(
@@ -54,7 +56,7 @@ PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 @click.option("--overwrite", is_flag=True, help="Replace the run in --run.")
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard's files too (needs tensorboard).")
 @click.option("--workers", type=click.IntRange(min=1), help="Threads that decode images [default: one a core].")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+@json_option
 @layout_options
 def train_cfrg(
     dataset: Path,
@@ -77,6 +79,8 @@ def train_cfrg(
     never looked at. The log of each epoch is RUN/MODEL/log.csv. docs/training.md tells more.
     """
     with mistakes():
+        if overwrite and run is None:
+            raise ConfigError("found --overwrite without --run; expected --run DIR, the run that is to be replaced")
         needs_torch()
         from threecad.learning.train import train
         from threecad.pipeline.summary import count
@@ -106,7 +110,7 @@ def train_cfrg(
         with printing():
             if as_json:
                 models = [model.model_dump(mode="json") for model in done.contents.models]
-                click.echo(json.dumps({"run": str(done.root), "models": models}, sort_keys=True, ensure_ascii=False))
+                print_json({"run": str(done.root), "models": models})
             else:
                 for model in done.contents.models:
                     limit = done.threshold(model)
@@ -127,8 +131,6 @@ def train_cfrg(
 def needs_torch() -> None:
     """ConfigError with what to install where the extra `train` is missing."""
     import importlib.util
-
-    from threecad.errors import ConfigError
 
     lacking = [name for name in ("torch", "timm", "lightning_fabric", "safetensors") if importlib.util.find_spec(name) is None]
     if lacking:
@@ -160,8 +162,6 @@ def _setting(text: str) -> tuple[str, object]:
     """
     import tomllib
 
-    from threecad.errors import ConfigError
-
     path, given, value = text.partition("=")
     if not given or path.count(".") != 1:
         raise ConfigError(f"found --set {text!r}; expected SECTION.KEY=VALUE such as model.recovery=false")
@@ -172,13 +172,25 @@ def _setting(text: str) -> tuple[str, object]:
 
 
 def free(home: Path, name: str, *, resume: bool) -> Path:
-    """The first of NAME, NAME-2, NAME-3 … that is not there; to resume, the last that is."""
+    """The first of NAME, NAME-2, NAME-3 … that holds nothing of a training; to resume, the last that does."""
     number, found = 1, home / name
     before = found
-    while found.exists():
+    while _taken(found):
         number, before = number + 1, found
         found = home / f"{name}-{number}"
     return before if resume else found
+
+
+def _taken(place: Path) -> bool:
+    """Whether something stands there. A training that could not begin, for want of weights say, leaves a mark alone."""
+    from threecad.learning.home import MARK
+
+    try:
+        return any(path.name != MARK for path in place.iterdir())
+    except FileNotFoundError:
+        return place.is_symlink()
+    except OSError:  # no folder, or none of ours
+        return True
 
 
 @contextmanager
@@ -201,7 +213,7 @@ def _bar(console: Any) -> Iterator[tuple[Callable[[Progress], None], Callable[[s
 
     bar = parts.Progress(
         parts.TextColumn("{task.description}"),
-        parts.BarColumn(bar_width=16),
+        parts.BarColumn(bar_width=_BAR),
         parts.TextColumn("{task.fields[told]}"),
         console=console,
     )
@@ -212,7 +224,9 @@ def _bar(console: Any) -> Iterator[tuple[Callable[[Progress], None], Callable[[s
             if step.model not in tasks:
                 tasks[step.model] = bar.add_task("", total=1.0, told="")
             share = (step.epoch - 1 + step.done / step.total) / step.epochs if step.epoch else step.done / step.total
-            bar.update(tasks[step.model], completed=share, description=escape(_where(step)), told=escape(told(step)))
+            where = _where(step)
+            room = console.width - len(where) - _BAR - 2
+            bar.update(tasks[step.model], completed=share, description=escape(where), told=escape(told(step, room)))
 
         yield progress, lambda text: console.print(f"threecad: {plain(text)}", markup=False, highlight=False)
 
@@ -232,12 +246,16 @@ def _where(step: Progress) -> str:
     return f"{plain(step.model)}  epoch {step.epoch}/{step.epochs}" if step.epoch else f"{plain(step.model)}  decoding"
 
 
-def told(step: Progress) -> str:
-    """One line: losses, images a second, waiting for data, memory, time left."""
+def told(step: Progress, room: int | None = None) -> str:
+    """One line: losses, images a second, waiting for data, memory, time left; not all of it where there is little room."""
     if not step.epoch:
         return f"{step.done}/{step.total} images"
     minutes, seconds = divmod(int(step.seconds_left), 60)
     left = f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min" if minutes else f"{seconds} s"
-    parts = (f"L_{name} {loss:.3f}" for name, loss in zip(("dis", "rec", "bce"), step.losses, strict=True))
     rate = f"{step.images_per_second:.0f}" if step.images_per_second >= 10 else f"{step.images_per_second:.1f}"
-    return f"{'  '.join(parts)}  {rate} img/s  data wait {100 * step.waiting:.0f} %  {step.gigabytes:.1f} GB  {left} left"
+    parts = [f"L_{name} {loss:.3f}" for name, loss in zip(("dis", "rec", "bce"), step.losses, strict=True)]
+    parts += [f"{rate} img/s", f"data wait {100 * step.waiting:.0f} %", f"{step.gigabytes:.1f} GB", f"{left} left"]
+    for at in (-2, -2, -2, 0, 0, 0):  # memory, waiting, images a second, then the losses
+        if room is not None and len("  ".join(parts)) > room:
+            del parts[at]
+    return "  ".join(parts)

@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from threecad.cli.frame import F, code, examples, main, mistakes, plain, printing, settings_from
+from threecad.cli.frame import F, code, examples, main, mistakes, plain, print_json, printing, settings_from
+from threecad.cli.options import PLACE, json_option, together, workers_option
 from threecad.errors import ConfigError
 
 
@@ -32,13 +33,11 @@ def _reading(command: F) -> F:
             metavar="FILE",
             help="What people decided about single shapes, as the report exports it.",
         ),
-        click.option("--workers", type=click.IntRange(min=1), help="Threads [default: one a core]."),
+        workers_option,
         click.option("--strict", is_flag=True, help="Exit with 1 when any shape was dropped or queued."),
-        click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output."),
+        json_option,
     ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return together(command, options)
 
 
 @main.command(
@@ -47,11 +46,12 @@ def _reading(command: F) -> F:
         "threecad convert line7/ data/ --unannotated good --workers 8",
         "threecad convert line7/ data/ --pipeline line7.toml --dry-run",
         "threecad convert line7/ data/ --images photos --annotations labels --json",
+        "threecad convert s3://plant/line7 s3://plant/data --engine dask:tcp://10.0.0.7:8786",
     ),
     short_help="Make a data set, or bring one up to date.",
 )
-@click.argument("raw", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("raw", type=PLACE)
+@click.argument("out", type=PLACE)
 @_reading
 @click.option("--slice-size", type=int, help="Side of the square window in pixels [default: 1024].")
 @click.option("--overlap-ratio", type=float, help="Overlap of neighbouring windows, as a share of the side [default: 0.2].")
@@ -64,6 +64,12 @@ def _reading(command: F) -> F:
 )
 @click.option("--seed", type=int, help="Seed of the split [default: 0].")
 @click.option(
+    "--engine",
+    default="threads",
+    metavar="ENGINE",
+    help="Who works: threads, dask (processes on this machine) or dask:tcp://HOST:PORT (a cluster that runs) [default: threads].",
+)
+@click.option(
     "--overwrite", is_flag=True, help="Start afresh; also in a folder that threecad did not write, whose own files stay."
 )
 @click.option(
@@ -72,12 +78,13 @@ def _reading(command: F) -> F:
 @click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
 @click.option("--no-report", is_flag=True, help="Write neither OUT/report.html nor the data card.")
 def convert(
-    raw: Path,
-    out: Path,
+    raw: str | Path,
+    out: str | Path,
     *,
     workers: int | None,
     overwrite: bool,
     resume: bool,
+    engine: str,
     dry_run: bool,
     no_report: bool,
     decisions: Path | None,
@@ -90,31 +97,47 @@ def convert(
     A run over unchanged input does nothing; an interrupted run goes on where it stopped, to the same bytes; a changed image,
     annotation or setting redoes what depends on it. Flags override the pipeline file; what holds is in OUT/pipeline.toml.
     OUT/report.html shows the result and the shapes that wait for a person; what is decided there comes back with --decisions.
+
+    Both may be URLs of stores, such as s3://BUCKET/FOLDER; credentials are where fsspec looks for them, never in the URL.
     """
     if overwrite and resume:
         raise click.UsageError("--overwrite starts afresh and --resume goes on: choose one")
     with mistakes():
+        from threecad.formats.remote import place_of
         from threecad.pipeline import convert as pipeline
         from threecad.pipeline import summary
 
         settings = settings_from(options)
         follow = not (dry_run or no_report)
+        place = place_of(out)
         if follow:
             from threecad.pipeline import companions
+            from threecad.pipeline.remote import TooMuch
 
-            companions.refuse_foreign_page(out)
+            companions.refuse_foreign_page(place)
         with summary.progress("converting", as_json) as progress:
             done = pipeline.convert(
-                raw, out, settings, workers=workers, decisions=decisions, overwrite=overwrite, dry_run=dry_run, progress=progress
+                raw,
+                out,
+                settings,
+                workers=workers,
+                engine=engine,
+                decisions=decisions,
+                overwrite=overwrite,
+                dry_run=dry_run,
+                progress=progress,
             )
         beside = None
         if follow:
             with summary.progress("reporting", as_json) as progress:
-                beside = companions.accompany(out, workers=workers, progress=progress)
+                try:
+                    beside = companions.accompany(place, workers=workers, progress=progress)
+                except TooMuch as error:
+                    click.echo(f"threecad: no report: {plain(error)}", err=True)
         with printing():
             if as_json:
                 report = {} if beside is None else {"report": str(beside.page), "clean": beside.clean}
-                click.echo(json.dumps(summary.as_json(done) | report, sort_keys=True))
+                print_json(summary.as_json(done) | report)
             else:
                 summary.show(done, raw, beside)
     sys.exit(code(done.queued, done.flawless, strict))
@@ -128,7 +151,7 @@ def convert(
     ),
     short_help="Find what is wrong with the annotations.",
 )
-@click.argument("raw", type=click.Path(path_type=Path))
+@click.argument("raw", type=PLACE)
 @_reading
 @click.option(
     "--out",
@@ -145,7 +168,7 @@ def convert(
 )
 @click.option("--decode", is_flag=True, help="Decode every image too: finds damaged ones; takes as long as reading them.")
 def check(
-    raw: Path,
+    raw: str | Path,
     *,
     out: Path,
     write_fixed: Path | None,
@@ -172,7 +195,7 @@ def check(
             )
         with printing():
             if as_json:
-                click.echo(json.dumps(summary.checked_json(done), sort_keys=True))
+                print_json(summary.checked_json(done))
             else:
                 summary.show_check(done, raw, like=any(value is not None for value in options.values()))
     sys.exit(code(done.queued, done.flawless, strict))
@@ -187,10 +210,10 @@ def check(
     short_help="Write a commented pipeline file, or a recipe.",
 )
 @click.argument("file", type=click.Path(path_type=Path), required=False)
-@click.option("--cfrg", is_flag=True, help="A recipe of the detector, for train-cfrg [default FILE: cfrg.toml].")
+@click.option("--cfrg", is_flag=True, help="A recipe of the detector, for train-cfrg.")
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 def init(file: Path | None, *, cfrg: bool, force: bool) -> None:
-    """Write a commented pipeline FILE that holds every setting at its default [default: pipeline.toml]."""
+    """Write a commented FILE with every default: of a pipeline [pipeline.toml], or with --cfrg of a recipe [cfrg.toml]."""
     with mistakes():
         from threecad.learning.config import Recipe
         from threecad.pipeline.config import Pipeline, template
@@ -230,4 +253,7 @@ def schema(name: str | None) -> None:
         if name is not None and name not in made:
             raise ConfigError(f"no schema named {name!r}; there are {', '.join(made)}")
         with printing():
-            click.echo("\n".join(made) if name is None else made[name].rstrip("\n"))
+            if name is None:
+                click.echo("\n".join(made))
+            else:
+                print_json(json.loads(made[name]), indent=2)

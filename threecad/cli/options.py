@@ -18,7 +18,23 @@ if TYPE_CHECKING:
 LAYOUTS = ("threecad", "visa", "realiad", "manifest", "deeppcb", "mvtec", "index", "pair", "beside", "folder")
 
 
-def _all(command: F, options: Sequence[Callable[[Any], Any]]) -> F:
+class _PlaceType(click.Path):
+    """A path, or the URL of a store, which stays text: no path could hold its two slashes."""
+
+    name = "place"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if isinstance(value, str) and "://" in value else super().convert(value, param, ctx)
+
+
+PLACE = _PlaceType(path_type=Path)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+workers_option = click.option("--workers", type=click.IntRange(min=1), help="Threads [default: one a core].")
+no_cache_option = click.option("--no-cache", is_flag=True, help="Measure every image anew, and remember nothing.")
+
+
+def together(command: F, options: Sequence[Callable[[Any], Any]]) -> F:
+    """The command with options in the order of the list, for decorators that stand for several."""
     for option in reversed(options):
         command = option(command)
     return command
@@ -40,17 +56,25 @@ def layout_options(command: F) -> F:
             help='Names of the values of index masks: JSON such as {"1": "dent"}, or a line "1 dent" each.',
         ),
     ]
-    return _all(command, options)
+    return together(command, options)
 
 
 def measuring_options(command: F) -> F:
     """The options of commands that look at every image."""
     options = [
         click.option("--category", "categories", multiple=True, metavar="NAME", help="Only this category; may be repeated."),
-        click.option("--workers", type=click.IntRange(min=1), help="Threads [default: one a core]."),
-        click.option("--no-cache", is_flag=True, help="Measure every image anew, and remember nothing."),
+        workers_option,
+        no_cache_option,
     ]
-    return _all(command, options)
+    return together(command, options)
+
+
+def form_of(**asked: bool) -> str | None:
+    """The one form of output that was asked for by its flag; None is the terminal's. UsageError where there are several."""
+    chosen = [name for name, wanted in asked.items() if wanted]
+    if len(chosen) > 1:
+        raise click.UsageError(f"choose one of {', '.join(f'--{name}' for name in chosen)}")
+    return chosen[0] if chosen else None
 
 
 def request_from(options: dict[str, Any]) -> Request:

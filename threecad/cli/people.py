@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 import click
 
-from threecad.cli.frame import DONE, LOOK, examples, main, mistakes, printing
+from threecad.cli.frame import DONE, LOOK, examples, main, mistakes, print_json, printing
+from threecad.cli.options import json_option, workers_option
 
 
 @main.command(
@@ -28,8 +28,8 @@ from threecad.cli.frame import DONE, LOOK, examples, main, mistakes, printing
 @click.option("--min-kappa", type=float, help="The same for Cohen's kappa, good or defective.")
 @click.option("--csv", "table", type=click.Path(path_type=Path), metavar="FILE", help="Write every defect there.")
 @click.option("--page", type=click.Path(path_type=Path), metavar="FILE.html", help="Write a page with the disagreements drawn.")
-@click.option("--workers", type=click.IntRange(min=1), help="Threads [default: one a core].")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+@workers_option
+@json_option
 def agree(
     reference: Path,
     annotators: tuple[Path, ...],
@@ -69,7 +69,7 @@ def agree(
             )
         with printing():
             if as_json:
-                click.echo(json.dumps(comparing.as_json(done), sort_keys=True))
+                print_json(comparing.as_json(done))
             else:
                 terminal.show(done, table=table, page=page)
     sys.exit(LOOK if done.below else DONE)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 import click
 
-from threecad.cli.frame import DONE, FAILED, LOOK, examples, main, mistakes, printing
+from threecad.cli.frame import DONE, FAILED, LOOK, examples, main, mistakes, print_json, printing
+from threecad.cli.options import json_option
 
 
 @main.command(
@@ -38,7 +38,7 @@ from threecad.cli.frame import DONE, FAILED, LOOK, examples, main, mistakes, pri
 @click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True, help="Squares looked at at once.")
 @click.option("--workers", type=click.IntRange(min=1), help="Threads that decode and write [default: one a core].")
 @click.option("--overwrite", is_flag=True, help="Start afresh; also in a folder of other files, which stay.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+@json_option
 def predict(
     run: Path,
     images: Path,
@@ -96,7 +96,7 @@ def predict(
             click.echo(f"threecad: {line}", err=True)
         with printing():
             if as_json:
-                click.echo(json.dumps(terminal.as_json(done), sort_keys=True))
+                print_json(terminal.as_json(done))
             else:
                 terminal.show(done)
     if done.failed:

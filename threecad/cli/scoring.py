@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
-from threecad.cli.frame import DONE, examples, main, mistakes, printing
-from threecad.cli.options import layout_options, request_from
+from threecad.cli.frame import DONE, examples, main, mistakes, print_json, printing
+from threecad.cli.options import form_of, layout_options, request_from, workers_option
 
 
 @main.command(
@@ -51,7 +50,7 @@ from threecad.cli.options import layout_options, request_from
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print one long table: category, figure, value, lower, upper.")
 @click.option("--latex", "as_latex", is_flag=True, help="Print the paper's table as LaTeX (booktabs).")
-@click.option("--workers", type=click.IntRange(min=1), help="Threads [default: one a core].")
+@workers_option
 @layout_options
 def score(
     maps: Path,
@@ -77,10 +76,7 @@ def score(
     MAPS holds one .npy, .tiff or gray .png an image, called like the image: by its path, its folder and name, or its name. MASKS
     is a data set in any layout of the family, or a folder of masks. docs/scoring.md defines every figure.
     """
-    asked = {"json": as_json, "csv": as_csv, "latex": as_latex}
-    form = next((name for name, wanted in asked.items() if wanted), None)
-    if sum(asked.values()) > 1:
-        raise click.UsageError(f"choose one of {', '.join(f'--{name}' for name, wanted in asked.items() if wanted)}")
+    form = form_of(json=as_json, csv=as_csv, latex=as_latex)
     said = [f"--{name}" for name, value in layout.items() if value is not None]
     if plain and said:
         raise click.UsageError(f"--plain says that MASKS is a folder of masks, {said[0]} that it is a data set")
@@ -108,7 +104,7 @@ def score(
             )
         with printing():
             if form == "json":
-                click.echo(json.dumps(tables.as_json(done), sort_keys=True, ensure_ascii=False))
+                print_json(tables.as_json(done))
             elif form is not None:
                 click.echo({"csv": tables.csv_text, "latex": tables.latex}[form](done), nl=False)
             else:

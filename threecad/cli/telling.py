@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from threecad.cli.frame import DONE, LOOK, examples, main, mistakes, plain, printing
-from threecad.cli.options import layout_options, measuring_options, request_from
+from threecad.cli.frame import DONE, LOOK, examples, main, mistakes, plain, print_json, printing
+from threecad.cli.options import (
+    form_of,
+    json_option,
+    layout_options,
+    measuring_options,
+    no_cache_option,
+    request_from,
+    workers_option,
+)
 
 
 @main.command(
@@ -58,10 +65,7 @@ def stats(
     DATASET is what `threecad convert` wrote, or a data set of anybody's in a layout of the family. Nothing is written into it.
     Exit code 3 says that the split is not clean; docs/statistics.md defines every number.
     """
-    asked = {"json": as_json, "csv": as_csv, "latex": as_latex, "markdown": as_markdown}
-    form = next((name for name, wanted in asked.items() if wanted), None)
-    if sum(asked.values()) > 1:
-        raise click.UsageError(f"choose one of {', '.join(f'--{name}' for name, wanted in asked.items() if wanted)}")
+    form = form_of(json=as_json, csv=as_csv, latex=as_latex, markdown=as_markdown)
     with mistakes():
         from threecad.pipeline import summary, tables
         from threecad.pipeline.profile import statistics
@@ -85,7 +89,7 @@ def stats(
             written = draw(found, plots, others)
         with printing():
             if form == "json":
-                click.echo(json.dumps(tables.as_json(found, others), sort_keys=True, ensure_ascii=False))
+                print_json(tables.as_json(found, others))
             elif form is not None:
                 text = {"csv": tables.csv_text, "latex": tables.latex, "markdown": tables.markdown}[form](found, others)
                 click.echo(text, nl=False)
@@ -115,7 +119,7 @@ def stats(
     "--keep", type=click.Choice(["test", "train"]), default="test", show_default=True, help="The split that stays whole."
 )
 @click.option("--no-near", is_flag=True, help="Look for the same bytes only, not for nearly the same picture.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+@json_option
 @layout_options
 @measuring_options
 def audit(
@@ -156,7 +160,7 @@ def audit(
             auditing.write_clean(found, clean)
         with printing():
             if as_json:
-                click.echo(json.dumps(auditing.as_json(found), sort_keys=True, ensure_ascii=False))
+                print_json(auditing.as_json(found))
             else:
                 audit_summary.show(found, dataset, clean)
     sys.exit(DONE if found.clean else LOOK)
@@ -176,8 +180,8 @@ def audit(
     metavar="FILE.html",
     help="The page [default: DATASET/report.html; for a data set of others NAME-report.html here].",
 )
-@click.option("--workers", type=click.IntRange(min=1), help="Threads [default: one a core].")
-@click.option("--no-cache", is_flag=True, help="Measure every image anew, and remember nothing.")
+@workers_option
+@no_cache_option
 @layout_options
 def report(dataset: Path, *, out: Path | None, workers: int | None, no_cache: bool, **layout: Any) -> None:
     """Write one page about DATASET: tables, figures, a gallery, the relabel queue, findings, the audit, the settings.

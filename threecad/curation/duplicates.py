@@ -207,15 +207,27 @@ def bind(sets: Iterable[Iterable[str]]) -> list[frozenset[str]]:
     return sorted(map(frozenset, groups.values()), key=min)
 
 
+def _sum(values: NDArray[Any]) -> NDArray[Any]:
+    """The sum over the first axis, in the narrowest numbers that hold it: in 16 bits it takes a fifth of the time of 64."""
+    step = {1: 257, 2: 65_537}.get(values.itemsize)  # so many values of so many bytes, and no more, fit into twice the bytes
+    if step is None:
+        whole: NDArray[np.uint64] = values.sum(axis=0, dtype=np.uint64)
+        return whole
+    wide = np.uint16 if values.itemsize == 1 else np.uint32
+    total = np.zeros(values.shape[1:], np.uint64)
+    for begin in range(0, len(values), step):
+        total += values[begin : begin + step].sum(axis=0, dtype=wide)
+    return total
+
+
 def _area(values: NDArray[Any], count: int) -> NDArray[np.uint64]:
     """The sums over `count` equal parts of the first axis, times `count`; a row on a border counts in each part by its share."""
     length = values.shape[0]
     sums = np.empty((count, *values.shape[1:]), dtype=np.uint64)
-    narrow = values.itemsize <= 2 and length < count << 16  # then 32 bits hold the sum of a part, in a third of the time
     for part in range(count):
         start, stop = part * length, (part + 1) * length  # in rows times count
         first, last = -(-start // count), stop // count  # the whole rows
-        sums[part] = values[first:last].sum(axis=0, dtype=np.uint32 if narrow else np.uint64)
+        sums[part] = _sum(values[first:last])
         sums[part] *= np.uint64(count)
         if first * count > start:
             sums[part] += values[first - 1].astype(np.uint64) * np.uint64(first * count - start)

@@ -30,7 +30,6 @@ FORMAT = 1
 """Version of the manifest and the rows; a reader refuses a higher one."""
 MANIFEST = "manifest.json"
 SAMPLES = "samples.jsonl"
-_MAX_PIXELS = MOST_PIXELS
 _UNDER_WAY = ".threecad"
 """The folder in which a conversion keeps its state; before there is a manifest, nothing about the splits is settled."""
 
@@ -353,18 +352,18 @@ def _bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             # No more than an image can need: what is longer is cut off, and so damaged.
-            return file.read(min(os.fstat(file.fileno()).st_size, most_bytes(_MAX_PIXELS)))
+            return file.read(min(os.fstat(file.fileno()).st_size, most_bytes(MOST_PIXELS)))
     except OSError as error:
         raise ReadError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _pixels(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
     try:
-        return decode_file(path, str(path), _MAX_PIXELS).pixels
+        return decode_file(path, str(path), MOST_PIXELS).pixels
     except TooLarge:  # its message names a setting of conversions
         size = size_of(path, str(path))
         found = f"{size.width} × {size.height} pixels (width × height)"
-        raise ReadError(f"{path}: {found}; a Dataset reads images of at most {_MAX_PIXELS / 1e6:g} million") from None
+        raise ReadError(f"{path}: {found}; a Dataset reads images of at most {MOST_PIXELS / 1e6:g} million") from None
 
 
 def _found(root: Path, request: Request | None) -> tuple[list[Row], list[Finding]]:

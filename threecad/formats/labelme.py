@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 import json
 import math
 import re
@@ -28,6 +27,9 @@ from shapely import MultiPolygon, Polygon
 
 from threecad.domain import Annotation, Shape, Size
 from threecad.errors import ReadError
+from threecad.formats.containers import Fault, in_memory
+from threecad.formats.containers.codecs import by_pillow
+from threecad.formats.containers.png import SIGNATURE, Png
 from threecad.formats.remote import Place
 
 VERSION = "5.5.0"
@@ -471,17 +473,17 @@ def _opens(shape: Shape) -> bool:
 
 def _is_bitmap(mask: bytes) -> bool:
     """Whether labelme, which has Pillow open it, finds one number a pixel in it."""
-    from PIL import Image
+    from PIL.PngImagePlugin import PngImageFile
 
-    if mask[:8] != b"\x89PNG\r\n\x1a\n" or len(mask) < 24:
-        return False
-    if int.from_bytes(mask[16:20], "big") * int.from_bytes(mask[20:24], "big") > _MAX_MASK_PIXELS:
+    if not mask.startswith(SIGNATURE):
         return False
     try:
-        with Image.open(io.BytesIO(mask), formats=["PNG"]) as picture:
-            picture.load()
-            return len(picture.getbands()) == 1
-    except (OSError, SyntaxError, ValueError):
+        header = Png.parse(in_memory(memoryview(mask)))
+        # Pillow would warn of a broken animation.
+        if header.size.area > _MAX_MASK_PIXELS or any(kind == b"acTL" for kind, _, _ in header.chunks):
+            return False
+        return len(by_pillow(PngImageFile, mask).getbands()) == 1
+    except Fault:
         return False
 
 

@@ -5,7 +5,7 @@ or tiles, not compressed or by LZW, deflate, PackBits or Zstandard, with any pre
 is tells its beginning, not its suffix. Every size that a file states is held against the file's own length and a limit before
 anything is allocated. A map is float32 in memory; two float64 scores nearer than seven digits become one.
 
-NumPy reads the header of an array and nothing else of it, and never with pickled objects. TIFF takes the way of all pictures:
+Arrays are read by their structure (`containers/npy.py`), never with pickled objects. TIFF takes the way of all pictures:
 a number is so many bytes, so the file is read as one of 8-bit gray, with the structure, the checks and the codec of `images`, and
 the bytes are put together here. OpenCV would read floats as well, but takes much damage for data.
 
@@ -21,23 +21,22 @@ import io
 import json
 import math
 import os
-import re
 import stat
 import struct
-import tokenize
 import zlib
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from threecad.domain import Code, Size
 from threecad.errors import LayoutError, ReadError
 from threecad.formats import images
-from threecad.formats.containers import CUT_OFF, Fault, Read, exactly, in_file, in_memory
+from threecad.formats.containers import CUT_OFF, Fault, Read, in_file, in_memory
 from threecad.formats.containers.directories import Dialect, with_directory
+from threecad.formats.containers.npy import Npy
 from threecad.formats.containers.png import SIGNATURE, Png
 from threecad.formats.layouts.files import contents, joined, listed
 from threecad.formats.png import encode_png
@@ -86,41 +85,55 @@ class Scale:
 def find(root: Path, suffixes: Iterable[str] = SUFFIXES) -> list[str]:
     """POSIX paths, relative to `root` and sorted, of the files below it that look like maps.
 
-    Hidden files do not count, links to folders are not followed, and a link that leaves the folder is passed over. LayoutError
-    where there is no such folder, or no map in it.
+    Hidden files do not count, and a link to a folder inside is not followed, for what it leads to is found where it lies.
+    LayoutError where there is no such folder, or no map in it, or where what is called like a map is none: a link that leads out
+    of the folder or nowhere, a pipe.
     """
     if not root.is_dir():
         raise LayoutError(f"{root}: {'a file' if root.exists() else 'no such folder'}; expected a folder of score maps")
     wanted = tuple(suffixes)
     base = os.path.realpath(root)
     found: list[str] = []
-    waiting = [""]
+    waiting, seen = [""], 0
     while waiting:
         folder = waiting.pop()
         try:
             with os.scandir(os.path.join(base, folder)) as listing:  # noqa: PTH118  Path is slow on 100,000 names
-                entries = [entry for entry in listing if not entry.name.startswith(".")]
+                entries = sorted((each for each in listing if not each.name.startswith(".")), key=lambda each: each.name)
         except OSError as error:
             raise LayoutError(f"{root / folder}: the folder cannot be listed: {error.strerror}") from None
         for entry in entries:
             path = joined(folder, entry.name)
-            if entry.is_dir(follow_symlinks=False):
+            kind = _kind(entry, base)
+            if kind == "folder":
                 waiting.append(path)
-            elif entry.name.lower().endswith(wanted) and _is_within(entry, base):
+            elif kind == "folder elsewhere":
+                raise LayoutError(
+                    f"{root / path}: a link to a folder elsewhere, which is not followed; expected the maps themselves"
+                )
+            elif entry.name.lower().endswith(wanted) and kind != "folder inside":
+                if kind is None:
+                    raise LayoutError(f"{root / path}: found no file, or a link that leaves the folder; expected a score map")
                 found.append(path)
-        if len(found) > _MOST_FILES:
+        seen += len(entries)
+        if seen > _MOST_FILES:
             raise LayoutError(f"{root}: found more than {_MOST_FILES} files; expected a folder of score maps")
     if not found:
         raise LayoutError(f"{root}: found {contents(root)}; expected score maps ({listed(wanted)})")
     return sorted(found)
 
 
-def _is_within(entry: os.DirEntry[str], base: str) -> bool:
-    """Whether it is a file of the folder; a link counts by where it leads."""
+def _kind(entry: os.DirEntry[str], base: str) -> Literal["folder", "folder inside", "folder elsewhere", "file"] | None:
+    """What it is; a link counts by where it leads, and one to a file elsewhere is none."""
     try:
-        return entry.is_file() and (not entry.is_symlink() or os.path.commonpath([base, os.path.realpath(entry.path)]) == base)
+        if entry.is_dir(follow_symlinks=False):
+            return "folder"
+        is_inside = not entry.is_symlink() or os.path.commonpath([base, os.path.realpath(entry.path)]) == base
+        if entry.is_dir():
+            return "folder inside" if is_inside else "folder elsewhere"
+        return "file" if is_inside and entry.is_file() else None
     except OSError:  # a link that leads to itself
-        return False
+        return None
 
 
 def size_of_map(path: Path) -> Size:
@@ -299,95 +312,43 @@ def _scale(view: memoryview) -> Scale | None:
     for kind, place, length in Png.parse(in_memory(view)).chunks:
         if kind == b"tEXt" and bytes(view[place + 8 : place + 8 + len(_KEYWORD) + 1]) == _KEYWORD + b"\0":
             text = bytes(view[place + 8 + len(_KEYWORD) + 1 : place + length - 4][:_MOST_SCALE_BYTES])
-            try:
-                told = json.loads(text)
-                return Scale(float(told["slope"]), float(told["offset"]))
-            except (ValueError, TypeError, KeyError, RecursionError) as error:
-                why = (
-                    str(error) if isinstance(error, ValueError) and str(error).startswith("found") else "it does not read as such"
-                )
-                raise Fault(f'its text {_KEYWORD.decode()}: {why}; expected {{"offset": number, "slope": number}}') from None
+            return _scale_of(text)
     return None
+
+
+def _scale_of(text: bytes) -> Scale:
+    called, expected = f"its text {_KEYWORD.decode()}", 'expected {"offset": number, "slope": number}'
+    try:
+        told = json.loads(text)
+        slope, offset = float(told["slope"]), float(told["offset"])
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        raise Fault(f"{called} does not read as such; {expected}") from None
+    try:
+        return Scale(slope, offset)
+    except ValueError as error:
+        raise Fault(f"{called}: {error}") from None
 
 
 # ---------------------------------------------------------------- arrays
 
 
-_HEADER_BYTES = 1000
-"""Of an array's header; NumPy writes 118."""
-_DAMAGED = "a .npy whose header is damaged; expected type, order and shape of an array"
-_PLAIN = re.compile(r"[\w'\"<>|=?{}():,. \n]*", re.ASCII)
-_OLD = re.compile(r"\d[A-Za-z_]")
-_KEYS = tuple(re.compile(rf"""(?<!\w)(?:'{key}'|"{key}")\s*:""") for key in ("descr", "fortran_order", "shape"))
-_DESCR = re.compile(r"""(?<!\w)['"]descr['"]\s*:\s*['"]([<>|=]?)([a-zA-Z?])(\d*)['"]""")
-_BYTES = {"f": (2, 4, 8), "u": (1, 2, 4, 8), "i": (1, 2, 4, 8), "b": (1,)}
-
-
 @dataclass(frozen=True, slots=True)
 class _Array:
-    """An array as a .npy states it."""
+    """A .npy of one number a pixel."""
 
     size: Size
-    start: int
-    kind: np.dtype[Any]
-    fortran: bool
+    stored: Npy
 
     @staticmethod
     def parse(read: Read, available: int) -> _Array:
-        version = exactly(read, 6, 2)
-        if version not in (b"\1\0", b"\2\0"):
-            raise Fault(f"a .npy of version {version[0]}.{version[1]}; expected 1.0 or 2.0, as numpy.save writes")
-        field = 2 if version[0] == 1 else 4
-        length = int.from_bytes(exactly(read, 8, field), "little")
-        if length > _HEADER_BYTES:
-            raise Fault(f"a .npy with a header of {length} bytes; expected that of a plain array of numbers")
-        start = 8 + field + length
-        text = exactly(read, 8 + field, length).decode("latin-1")
-        shape, fortran, kind = _header(text, version[0], read(8, field) + text.encode("latin-1"))
-        found = available - start
-        stated = math.prod(shape) * kind.itemsize
-        size = _plane(shape)
+        stored = Npy.parse(read)
+        size = _plane(stored.shape)
         _refuse_above_limit(size)
-        if found != stated:
-            what = "cut off" if found < stated else "not one array"
-            raise Fault(f"{what}: its header states {stated} bytes of shape {shape}, {found} follow")
-        return _Array(size, start, kind, fortran)
+        stored.refuse_unless_whole(available)
+        return _Array(size, stored)
 
     def decode(self, view: memoryview, name: str) -> NDArray[Any]:
-        values = np.frombuffer(view[self.start :], self.kind)
-        return values.reshape((self.size.height, self.size.width), order="F" if self.fortran else "C")
-
-
-def _header(text: str, version: int, data: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, whether Fortran order, and type of number.
-
-    NumPy evaluates a header as Python's literals. It gets to see none but those of a few plain characters whose type is one word,
-    and no number with a letter behind, as Python 2 wrote them: it would warn of these.
-    """
-    kind = _DESCR.search(text)
-    if not _PLAIN.fullmatch(text) or _OLD.search(text):
-        raise Fault("a .npy whose header is damaged, or of an array with fields; expected a plain array of numbers")
-    if any(len(key.findall(text)) != 1 for key in _KEYS):  # b'shape' is no text, and NumPy would stumble over it
-        raise Fault(_DAMAGED)
-    if kind is None:
-        raise Fault("a .npy that states no plain type of number; expected floats or whole numbers")
-    if kind[2] not in ("?", *_BYTES) or (kind[2] != "?" and int(kind[3] or 0) not in _BYTES[kind[2]]):
-        what = {
-            "c": "complex numbers",
-            "O": "pickled objects, which are never opened",
-            "U": "text",
-            "S": "text",
-            "V": "raw bytes",
-        }
-        raise Fault(f"a .npy of {what.get(kind[2], f'type {kind[2]}{kind[3]}')}; expected real numbers of at most 64 bits")
-    reader = np.lib.format.read_array_header_1_0 if version == 1 else np.lib.format.read_array_header_2_0
-    try:
-        shape, fortran, dtype = reader(io.BytesIO(data), max_header_size=_HEADER_BYTES)
-    except (ValueError, TypeError, SyntaxError, tokenize.TokenError):
-        raise Fault(_DAMAGED) from None
-    if dtype != np.dtype("".join(kind.groups())):  # a key in two pieces comes after the one that was looked at
-        raise Fault(_DAMAGED)
-    return shape, fortran, dtype
+        return self.stored.decode(view).reshape((self.size.height, self.size.width))
 
 
 def _plane(shape: tuple[int, ...]) -> Size:

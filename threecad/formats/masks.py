@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 COLOUR = 1 << 24
 """In `MaskFile.types`, COLOUR + 65536 · red + 256 · green + blue names a colour; the name "" calls a value background."""
 
-_MAX_PIXELS = MOST_PIXELS
 _MAX_PLANE_BYTES = 1 << 30
 """Of all planes of one mask: a hostile index mask of 16 bits could ask for 65,535."""
 _MAX_BOX_BYTES = 10_000_000
@@ -139,9 +138,9 @@ def _refuse_size(data: memoryview, size: Size) -> None:
     if found != size:
         detail = f"the mask is {found.width} × {found.height} pixels (width × height), its image {size.width} × {size.height}"
         raise _Flawed(Code.MASK_OTHER_SIZE, detail)
-    if found.area > _MAX_PIXELS:
+    if found.area > MOST_PIXELS:
         raise _Flawed(
-            Code.MASK_UNREADABLE, f"{found.area / 1e6:.4g} million pixels; at most {_MAX_PIXELS / 1e6:g} million are read"
+            Code.MASK_UNREADABLE, f"{found.area / 1e6:.4g} million pixels; at most {MOST_PIXELS / 1e6:g} million are read"
         )
 
 
@@ -150,7 +149,7 @@ def _refuse_size(data: memoryview, size: Size) -> None:
 
 def _levels(data: memoryview) -> tuple[NDArray[Any], bool]:
     """How strongly each pixel is marked, (height, width) of uint8 or uint16, and whether the file is lossy."""
-    picture = decode(data, "mask", _MAX_PIXELS)
+    picture = decode(data, "mask", MOST_PIXELS)
     if any(code is Code.ALPHA_DROPPED for code, _ in picture.notes) and bytes(data[:8]) == SIGNATURE:
         seen = _seen(data)
         if seen is not None:
@@ -178,7 +177,7 @@ def _seen(data: memoryview) -> NDArray[Any] | None:
         return table[indices]
     if header.colour not in (4, 6) or header.orientation != 1:
         return None
-    pixels = by_opencv(_stripped(data, header))
+    pixels = by_opencv(header.plain(data))
     if pixels.ndim != 3 or pixels.shape[2] != 4:
         return None
     return _strength(pixels[..., :3].max(axis=2), _one(pixels[..., :3]), pixels[..., 3])
@@ -263,7 +262,7 @@ def _indices(data: memoryview, coloured: bool) -> NDArray[Any]:
                 return _gray(data, header)
         if bytes(data[:2]) == b"BM":
             data = memoryview(_ramped(data))
-    pixels: NDArray[Any] = decode(data, "mask", _MAX_PIXELS).pixels
+    pixels: NDArray[Any] = decode(data, "mask", MOST_PIXELS).pixels
     if pixels.ndim == 2 and not coloured:
         return pixels
     if pixels.ndim == 2:
@@ -288,7 +287,7 @@ def _gray(data: memoryview, header: Png) -> NDArray[np.uint8]:
     ihdr[13] = 0
     rest = _chunks(data, header, {b"IDAT", b"IEND", b"eXIf"})
     plain = b"".join([SIGNATURE, struct.pack(">I", 13), ihdr, struct.pack(">I", zlib.crc32(ihdr)), *rest])
-    pixels = decode(plain, "mask", _MAX_PIXELS).pixels
+    pixels = decode(plain, "mask", MOST_PIXELS).pixels
     step = 255 // ((1 << header.depth) - 1)
     numbers: NDArray[np.uint8] = (pixels // step).astype(np.uint8) if step > 1 else pixels.astype(np.uint8, copy=False)
     return numbers
@@ -303,10 +302,6 @@ def _palette(header: Png) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     transparent = np.frombuffer(header.transparent[:256], np.uint8)
     alphas[: len(transparent)] = transparent
     return colours, alphas
-
-
-def _stripped(data: memoryview, header: Png) -> bytes:
-    return b"".join([SIGNATURE, *_chunks(data, header, {b"IHDR", b"IDAT", b"IEND"})])
 
 
 def _chunks(data: memoryview, header: Png, kinds: set[bytes]) -> Iterator[memoryview]:

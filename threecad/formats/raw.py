@@ -236,7 +236,11 @@ def _on_disk(base: str, folder: str) -> dict[str, str | Finding | None]:
 def _in_store(base: Remote, folder: str) -> dict[str, str | Finding | None]:
     """As on a disk; in a store there are no links, and what has the form of a folder is one."""
     kinds: dict[str, str | Finding | None] = {}
-    for name, is_folder in base.entries(folder):
+    for name, is_folder, flaw in base.entries(folder):
+        if flaw is not None:
+            lost = _suffix_kind(name) is not None
+            kinds[name] = Finding(Code.FILE_UNREADABLE, Action.DROPPED, name, None, flaw) if lost else None
+            continue
         hidden = name.startswith(".") or name == REPORT_FOLDER
         kinds[name] = None if hidden else "folder" if is_folder else _suffix_kind(name)
         if kinds[name] is not None and _escaped(name) != name:

@@ -28,6 +28,11 @@ _LONG = 1024
 """Runs from this many pixels on are written one by one, shorter ones of one value together, eight bytes at a time."""
 _BATCH = 1 << 13
 """Runs written together: their indices stay within the cache, and memory does not grow with the number of runs."""
+_DEEP = 8
+"""Pieces a run, on average, into which runs of several values may cut one another; where they lie deeper they are written one
+over the other."""
+_INKS = 16
+"""Values from which on it takes longer to look for the runs of each than to write runs one by one."""
 _PAIRS = 1 << 20
 """Runs compared with windows at a time in `visible`, or those of one region in one window where they are more: some 50 bytes
 each. What `visible` returns comes on top, regions × windows large; who has many of both passes the windows in parts."""
@@ -121,26 +126,70 @@ def paint(
         painted = ink >= 0
         ink, begin, length = ink[painted], begin[painted], length[painted]
     flat = canvas.reshape(-1)
-    if len(ink) and (ink == ink[0]).all():
-        # With one value nothing lies on top of anything, and the runs may be written in any order.
-        long = length >= _LONG
-        _write_words(flat, begin[~long], length[~long], int(ink[0]))
-        _write_slices(flat, begin[long], length[long], ink[long])
-    else:
-        _write_slices(flat, begin, length, ink)
+    shown = np.flatnonzero(np.bincount(ink)).tolist()
+    if len(shown) > 1:
+        apart = _uppermost(begin, begin + length, ink) if len(shown) < _INKS else None
+        if apart is None:
+            _write_slices(flat, begin, length, ink)
+            return canvas
+        begin, length, ink = apart
+    # Where no value lies on top of another, the runs may be written in any order.
+    for value in shown:
+        long, own = length >= _LONG, ink == value
+        _write_words(flat, begin[own & ~long], length[own & ~long], value)
+        _write_slices(flat, begin[own & long], length[own & long], ink[own & long])
     return canvas
 
 
-def crop(found: Spans, window: Window) -> Spans:
+@dataclass(frozen=True, slots=True, eq=False)
+class Boxes:
+    """Of the regions that have runs, in order: their numbers, where in the spans their runs begin and end, how many pixels they
+    own, and the boxes around these, right and bottom exclusive."""
+
+    region: NDArray[np.int32]
+    begin: Ints
+    end: Ints
+    area: Ints
+    top: Ints
+    left: Ints
+    bottom: Ints
+    right: Ints
+
+
+def boxes(found: Spans) -> Boxes:
+    """Where every region lies, so that a window need not look at the runs of those that are elsewhere.
+
+    >>> bar = Region("a#0", "dent", shapely.box(1, 0, 3, 2), (0,))
+    >>> box = boxes(spans([bar], Size(4, 4))[0])
+    >>> box.area.tolist(), box.left.tolist(), box.right.tolist()
+    ([4], [1], [3])
+    """
+    region, begin = np.unique(found.region, return_index=True)
+    end = np.append(begin[1:], len(found))
+    if not len(region):
+        return Boxes(region, *[np.zeros(0, np.int64)] * 7)
+    area = np.add.reduceat(found.stop - found.start, begin, dtype=np.int64)
+    left, right = np.minimum.reduceat(found.start, begin), np.maximum.reduceat(found.stop, begin)
+    edges = (found.row[begin], left, found.row[end - 1] + 1, right)
+    return Boxes(region, begin, end, area, *(edge.astype(np.int64) for edge in edges))
+
+
+def crop(found: Spans, window: Window, boxes: Boxes | None = None) -> Spans:
     """The part of every run that lies in a window, in the window's own frame.
 
-    A mask painted from it is the window of the mask painted from all: pixels are decided once, on the whole image.
+    A mask painted from it is the window of the mask painted from all: pixels are decided once, on the whole image. With the
+    `boxes` of `found` it takes only as long as there are runs in the regions that reach into the window.
 
     >>> dot = Region("a#0", "dent", shapely.box(1, 0, 3, 2), (0,))
     >>> part = crop(spans([dot], Size(4, 4))[0], Window(1, 2, Size(2, 2)))
     >>> paint(part, Size(2, 2), [7]).tolist()
     [[7, 0], [0, 0]]
     """
+    if boxes is not None:
+        down, across = window.top + window.size.height, window.left + window.size.width
+        near = (boxes.top < down) & (boxes.bottom > window.top) & (boxes.left < across) & (boxes.right > window.left)
+        run = _ranges(boxes.begin[near], boxes.end[near])
+        found = Spans(found.region[run], found.row[run], found.start[run], found.stop[run])
     row, start, stop = found.row - window.top, found.start - window.left, found.stop - window.left
     kept = np.flatnonzero((row >= 0) & (row < window.size.height) & (start < window.size.width) & (stop > 0))
     edge = np.int32(window.size.width)
@@ -168,16 +217,24 @@ def visible(found: Spans, count: int, windows: Sequence[Window]) -> tuple[Ints, 
     ([[6, 1]], [[[1, 0, 3, 2], [0, 0, 1, 1]]])
     """
     areas = np.zeros((count, len(windows)), np.int64)
-    boxes = np.zeros((count, len(windows), 4), np.int32)
+    seen = np.zeros((count, len(windows), 4), np.int32)
     if not len(found) or not windows:
-        return areas, boxes
+        return areas, seen
     frame = np.array([(w.top, w.left, w.top + w.size.height, w.left + w.size.width) for w in windows], np.int64)
     top, left, bottom, right = frame.T
-    shown, at, until = _present(found)
-    hits = (found.row[at][:, None] < bottom) & (found.row[until - 1][:, None] >= top)
-    hits &= (np.minimum.reduceat(found.start, at)[:, None] < right) & (np.maximum.reduceat(found.stop, at)[:, None] > left)
+    whole = boxes(found)
+    hits = (whole.top[:, None] < bottom) & (whole.bottom[:, None] > top)
+    hits &= (whole.left[:, None] < right) & (whole.right[:, None] > left)
     which, window = np.nonzero(hits)
-    region = shown[which].astype(np.int64)
+    region = whole.region[which].astype(np.int64)
+    inside = (whole.top[which] >= top[window]) & (whole.bottom[which] <= bottom[window])
+    inside &= (whole.left[which] >= left[window]) & (whole.right[which] <= right[window])
+    at, here = which[inside], window[inside]
+    areas[region[inside], here] = whole.area[at]
+    corner = whole.left[at] - left[here], whole.top[at] - top[here]
+    sides = whole.right[at] - whole.left[at], whole.bottom[at] - whole.top[at]
+    seen[region[inside], here] = np.stack([*corner, *sides], axis=1)
+    region, window = region[~inside], window[~inside]
     # Runs are sorted by region and row, so those of a region in a window's rows are neighbours: one search finds them.
     rows = int(found.row.max()) + 2
     place = found.region.astype(np.int64) * rows + found.row
@@ -191,9 +248,9 @@ def visible(found: Spans, count: int, windows: Sequence[Window]) -> tuple[Ints, 
         stop = max(done + 1, int(np.searchsorted(ends, before + _PAIRS, side="right")))
         chunk = slice(done, stop)
         area, box = _clipped(found, low[chunk], runs[chunk], frame[window[chunk]])
-        areas[region[chunk], window[chunk]], boxes[region[chunk], window[chunk]] = area, box
+        areas[region[chunk], window[chunk]], seen[region[chunk], window[chunk]] = area, box
         done = stop
-    return areas, boxes
+    return areas, seen
 
 
 def components(mask: Bitmap) -> tuple[int, NDArray[np.int32]]:
@@ -263,8 +320,7 @@ def _rows(first: Floats, last: Floats, size: Size) -> tuple[Ints, Ints]:
     count = np.clip(last, 0, size.height).astype(np.int64) - begin
     count = np.maximum(count, 0)
     edge = np.repeat(np.arange(len(count)), count)
-    row: Ints = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count - begin, count)
-    return edge, row
+    return edge, _ranges(begin, begin + count)
 
 
 def _centers(edges: _Edges, size: Size) -> tuple[Ints, Ints]:
@@ -273,7 +329,8 @@ def _centers(edges: _Edges, size: Size) -> tuple[Ints, Ints]:
     edge, row = _rows(np.ceil(edges.y0 - 0.5), np.ceil(edges.y1 - 0.5), size)
     column = np.ceil(edges.at(row + 0.5, edge) - 0.5)
     column = np.clip(column, 0, size.width).astype(np.int64)
-    crossings = np.sort(_pack(edges.region[edge], row, column, size))
+    # Each edge goes down row by row, so there are long stretches in order, which a stable sort merges in no time.
+    crossings = np.sort(_pack(edges.region[edge], row, column, size), kind="stable")
     # Two crossings at one place cancel: this drops empty runs, and joins runs that touch.
     fresh = np.flatnonzero(np.append(True, crossings[1:] != crossings[:-1])[: len(crossings)])
     odd = np.diff(fresh, append=len(crossings)) % 2 == 1
@@ -438,21 +495,44 @@ def _write_words(flat: NDArray[Any], begin: Ints, length: Ints, value: int) -> N
 def _write_indices(flat: NDArray[Any], begin: Ints, length: Ints, value: NDArray[Any]) -> None:
     for low in range(0, len(begin), _BATCH):
         count = length[low : low + _BATCH]
-        index = np.repeat(begin[low : low + _BATCH] - (np.cumsum(count) - count), count)
-        index += np.arange(len(index))
-        flat[index] = value
+        flat[_ranges(begin[low : low + _BATCH], begin[low : low + _BATCH] + count)] = value
 
 
-def _present(found: Spans) -> tuple[NDArray[np.int32], Ints, Ints]:
-    """The regions that have runs, and where in `found` the runs of each begin and end."""
-    shown, at = np.unique(found.region, return_index=True)
-    return shown, at, np.append(at[1:], len(found))
+def _uppermost(begin: Ints, end: Ints, ink: Ints) -> tuple[Ints, Ints, Ints] | None:
+    """Begin, length and value of runs apart from one another that look as if those given were written in their order.
+
+    None where they lie so deep upon one another that it would take longer than to write them.
+    """
+    ends = np.stack([begin, end], axis=1).reshape(-1)
+    order = np.argsort(ends, kind="stable")
+    fresh = np.append(True, ends[order[1:]] != ends[order[:-1]])
+    points = ends[order[fresh]]
+    rank = np.empty_like(order)
+    rank[order] = np.cumsum(fresh) - 1
+    first, last = rank[0::2], rank[1::2]
+    pieces = last - first
+    if int(pieces.sum()) > _DEEP * len(begin):
+        return None
+    top = np.full(len(points), -1, np.int64)
+    top[_ranges(first, last)] = np.repeat(ink, pieces)  # of what is assigned to one place the last stays
+    changed = np.flatnonzero(np.append(True, top[1:] != top[:-1]))
+    painted = top[changed] >= 0
+    until = np.append(changed[1:], 0)
+    start = points[changed[painted]]
+    return start, points[until[painted]] - start, top[changed[painted]]
+
+
+def _ranges(begin: Ints, end: Ints) -> Ints:
+    """The whole numbers of all ranges [begin, end), one after the other."""
+    count = end - begin
+    found: Ints = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count - begin, count)
+    return found
 
 
 def _clipped(found: Spans, low: Ints, runs: Ints, frame: Ints) -> tuple[Ints, Ints]:
     """For pairs of a region and a window: visible pixels and their box, from `runs` runs each that begin at `low`."""
     begins = np.cumsum(runs) - runs
-    run = np.repeat(low - begins, runs) + np.arange(int(runs.sum()))
+    run = _ranges(low, low + runs)
     top, left, _, right = frame.T
     start = np.maximum(found.start[run], np.repeat(left, runs))
     stop = np.minimum(found.stop[run], np.repeat(right, runs))

@@ -1,4 +1,4 @@
-"""One image in windows: where they lie, what each of them shows, and the tiles cut out. The only module that knows SAHI."""
+"""One image in windows: where they lie, what each of them shows, and the tiles cut out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from threecad.domain import Defect, Region, Shape, Size, State, Tile, Window
 from threecad.errors import ConfigError
-from threecad.imaging.raster import Spans, crop, paint, visible
+from threecad.imaging.raster import Boxes, Spans, crop, paint, visible
 from threecad.settings import Tiling
 
 Extent = tuple[float, float, float, float]
@@ -30,7 +30,8 @@ _CELLS = 2_000_000
 class Canvas:
     """One source, ready to be cut: its pixels, the runs its regions own, and what each region paints into each mask.
 
-    `types` holds a region's index in the type mask, None for an area to ignore; `depth` is that mask's type of number.
+    `types` holds a region's index in the type mask, from 1 on, None for an area to ignore; `depth` is that mask's type of
+    number. `boxes` are those of the runs; without them every tile looks at every run.
     """
 
     source: str
@@ -38,14 +39,15 @@ class Canvas:
     found: Spans
     types: Sequence[int | None]
     depth: type[np.uint8] | type[np.uint16] = np.uint8
+    boxes: Boxes | None = None
 
 
 def windows(size: Size, settings: Tiling) -> tuple[list[Window], int]:
     """The windows of an image from top to bottom and left to right, and the number of those left out as too narrow.
 
-    `shift` moves the last window of a row or column back inside and is computed by SAHI; `balanced` has as many, evenly
-    spread; under both an image narrower than the window keeps its length. `remainder` leaves the last window short. `pad`
-    makes every window full, and the last may reach beyond the image; what counts as its side is the part inside.
+    `shift` moves the last window of a row or column back inside, as SAHI does; `balanced` has as many, evenly spread; under
+    both an image narrower than the window keeps its length. `remainder` leaves the last window short. `pad` makes every
+    window full, and the last may reach beyond the image; what counts as its side is the part inside.
 
     A window with a side below `min_side_ratio` of `slice_size` is left out, so pixels may stay uncovered: an image that is
     itself so narrow yields no window at all, and the count says so. No window comes twice.
@@ -68,14 +70,11 @@ def windows(size: Size, settings: Tiling) -> tuple[list[Window], int]:
             f"an image of {size.width} × {size.height} pixels would be cut into {count:,} windows (slice_size {side}, "
             f"overlap_ratio {settings.overlap_ratio:g}), expected at most {_MOST:,}; raise slice_size or lower overlap_ratio"
         )
-    if settings.edge == "shift":
-        every = _shifted(size, settings)
-    else:
-        tops, lefts = _starts(size.height, side, stride, settings), _starts(size.width, side, stride, settings)
-        height, width = size.height, size.width
-        if settings.edge == "pad":
-            height, width = height + side, width + side
-        every = [Window(top, left, Size(min(side, height - top), min(side, width - left))) for top in tops for left in lefts]
+    tops, lefts = _starts(size.height, side, stride, settings), _starts(size.width, side, stride, settings)
+    height, width = size.height, size.width
+    if settings.edge == "pad":
+        height, width = height + side, width + side
+    every = [Window(top, left, Size(min(side, height - top), min(side, width - left))) for top in tops for left in lefts]
     # Less a hair: 0.07 × 100 is 7.000000000000001 in doubles, and a side of 7 is not below 7 %.
     least = settings.min_side_ratio * side - 1e-9
     kept = [window for window in every if min(_inside(window, size)) >= least]
@@ -111,7 +110,8 @@ def judge(
     >>> [(str(state), len(defects)) for state, defects in judge(spans([dent], size)[0], [dent], cuts, size, [], tiling)]
     [('defect', 1), ('good', 0)]
     """
-    totals = np.maximum(visible(found, len(regions), [Window(0, 0, size)])[0], 1)
+    pixels = np.bincount(found.region, found.stop - found.start, len(regions)).astype(np.int64)
+    totals = np.maximum(pixels, 1)[:, None]
     step = max(1, _CELLS // max(1, len(regions), len(queued)))
     verdicts = []
     for begin in range(0, len(windows), step):
@@ -179,9 +179,13 @@ def cut(canvas: Canvas, window: Window, state: State, defects: tuple[Defect, ...
         full = np.zeros((size.height, size.width, *pixels.shape[2:]), pixels.dtype)
         full[: pixels.shape[0], : pixels.shape[1]] = pixels
         pixels = full
-    part = crop(canvas.found, window)
-    mask = paint(part, size, [None if type_ is None else 255 for type_ in canvas.types])
+    part = crop(canvas.found, window, canvas.boxes)
     types = paint(part, size, canvas.types, canvas.depth)
+    if len(part):
+        mask = (types != 0).view(np.uint8)
+        np.multiply(mask, np.uint8(255), out=mask)
+    else:
+        mask = np.zeros((size.height, size.width), np.uint8)
     ignore = paint(part, size, [255 if type_ is None else None for type_ in canvas.types]) if None in canvas.types else None
     return Tile(canvas.source, window, pixels, mask, types, ignore, state, defects)
 
@@ -210,27 +214,13 @@ def extent(shape: Shape) -> Extent | None:
     return min(xs), min(ys), max(xs) + behind, max(ys) + behind
 
 
-def _shifted(size: Size, settings: Tiling) -> list[Window]:
-    from sahi.slicing import get_slice_bboxes
-
-    boxes = get_slice_bboxes(
-        image_height=size.height,
-        image_width=size.width,
-        slice_height=settings.slice_size,
-        slice_width=settings.slice_size,
-        auto_slice_resolution=False,
-        overlap_height_ratio=settings.overlap_ratio,
-        overlap_width_ratio=settings.overlap_ratio,
-    )
-    return [Window(top, left, Size(bottom - top, right - left)) for left, top, right, bottom in boxes]
-
-
 def _starts(length: int, side: int, stride: int, settings: Tiling) -> list[int]:
     """Where the windows begin along one axis: as many as it takes until one reaches the end."""
     gaps = _gaps(length, side, stride)
     if settings.edge == "balanced" and gaps:
         return [(2 * k * (length - side) + gaps) // (2 * gaps) for k in range(gaps + 1)]
-    return [k * stride for k in range(gaps + 1)]
+    last = max(0, length - side) if settings.edge == "shift" else gaps * stride
+    return [min(k * stride, last) for k in range(gaps + 1)]
 
 
 def _gaps(length: int, side: int, stride: int) -> int:

@@ -28,7 +28,7 @@ def seed_of(*names: object) -> int:
     True
     """
     text = ":".join(map(str, names))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+    return int.from_bytes(hashlib.sha256(text.encode(errors="backslashreplace")).digest()[:8], "big") >> 1
 
 
 def shares(count: int, batch_size: int, world: int, seed: int) -> list[list[NDArray[np.int64]]]:
@@ -46,6 +46,15 @@ def shares(count: int, batch_size: int, world: int, seed: int) -> list[list[NDAr
         order = np.resize(order, steps * world)
     parts = np.array_split(order, steps * world)
     return [[part.astype(np.int64) for part in parts[at * world : (at + 1) * world]] for at in range(steps)]
+
+
+def as_images(pixels_BHW3: Tensor) -> Tensor:
+    """(B, 3, H, W) float32 from 0 to 1, as the networks take them, of uint8 pixels; channels last in memory, as the pixels lie.
+
+    >>> as_images(torch.full((1, 2, 2, 3), 255, dtype=torch.uint8)).unique().tolist()
+    [1.0]
+    """
+    return pixels_BHW3.permute(0, 3, 1, 2).float() / 255
 
 
 class Batches:
@@ -69,7 +78,7 @@ class Batches:
 
     def run(self, order: list[NDArray[np.int64]]) -> Iterator[tuple[Tensor, Tensor]]:
         """(B, H, W, 3) uint8 and the numbers (B,) int64 of each batch, on the device."""
-        with ThreadPoolExecutor(1, "fetching") as pool:
+        with ThreadPoolExecutor(1, "fetching", self._choose_device) as pool:
             coming = pool.submit(self._fetch, order[0]) if order else None
             for at in range(len(order)):
                 began = time.perf_counter()
@@ -78,6 +87,11 @@ class Batches:
                 self.waited += time.perf_counter() - began
                 coming = pool.submit(self._fetch, order[at + 1]) if at + 1 < len(order) else None
                 yield images, numbers
+
+    def _choose_device(self) -> None:
+        """Each thread has a device of its own, the first unless told: to pin memory it would open that one a second time."""
+        if self._device.type == "cuda":
+            torch.cuda.set_device(self._device)
 
     def _fetch(self, indices: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         numbers = torch.from_numpy(self._numbers[indices])

@@ -121,18 +121,20 @@ def squares(
     pictures = _pictures(data, settings)
     count = pictures[-1].first + pictures[-1].count if pictures else 0
     shape = (count, settings.size, settings.size, 3)
-    numbers = np.array([_number(row.id, place) for row, at in zip(data.rows, pictures, strict=True) for place in range(at.count)])
-    rows = np.repeat(np.arange(len(pictures)), [picture.count for picture in pictures])
+    ids = [_number(row.id, place) for row, at in zip(data.rows, pictures, strict=True) for place in range(at.count)]
+    numbers = np.array(ids, np.int64)
+    rows = np.repeat(np.arange(len(pictures), dtype=np.int64), [picture.count for picture in pictures])
     if not count:
-        return Squares(np.empty(shape, np.uint8), numbers.astype(np.int64), rows.astype(np.int64))
+        return Squares(np.empty(shape, np.uint8), numbers, rows)
     path = folder / f"squares-{_digest(data, settings, pictures)}.npy"
     pixels = _opened(path, shape)
     if pixels is None:
-        _make(path, shape, data, settings, pictures, workers or cores(), progress)
+        fill = partial(_fill, data=data, settings=settings, pictures=pictures, workers=workers or cores(), progress=progress)
+        _make(path, shape, fill)
         pixels = _opened(path, shape)
     if pixels is None:
         raise ThreecadError(f"{path}: was removed or changed as soon as it was written; run the same command again")
-    return Squares(pixels, numbers.astype(np.int64), rows.astype(np.int64))
+    return Squares(pixels, numbers, rows)
 
 
 def trim(folder: Path, limit_bytes: int = LIMIT) -> None:
@@ -229,16 +231,8 @@ def _opened(path: Path, shape: tuple[int, int, int, int]) -> NDArray[np.uint8] |
     return pixels
 
 
-def _make(
-    path: Path,
-    shape: tuple[int, int, int, int],
-    data: Dataset,
-    settings: Data,
-    pictures: Sequence[_Picture],
-    workers: int,
-    progress: Callable[[int, int], None] | None,
-) -> None:
-    """Write the file of squares beside, and move it into place."""
+def _make(path: Path, shape: tuple[int, int, int, int], fill: Callable[[BinaryIO, int], None]) -> None:
+    """Write the file beside, by `fill` from the first byte of the squares on, and move it into place."""
     header = _header(shape)
     needed = len(header) + math.prod(shape)
     beside: str | None = None
@@ -252,7 +246,7 @@ def _make(
         # Written, not mapped: where the disk is full, writing into mapped memory kills the process.
         with os.fdopen(handle, "wb") as file:
             file.write(header)
-            _fill(file, len(header), data, settings, pictures, workers, progress)
+            fill(file, len(header))
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)  # noqa: PTH105  mkstemp's names are text

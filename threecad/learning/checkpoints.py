@@ -41,20 +41,24 @@ class State:
     """Pixel AP of the best epoch so far, where the best is kept; its networks are in the model's file."""
 
 
+def settings_of(recipe: Recipe) -> dict[str, str]:
+    """Every setting that changes what comes out of a training, by its dotted path.
+
+    >>> from threecad.learning.config import Recipe
+    >>> settings_of(Recipe())["train.epochs"], "train.compile" in settings_of(Recipe())
+    ('50', False)
+    """
+    tree = recipe.model_dump(mode="json")
+    for section, key in (("train", "compile"), ("train", "checkpoint_minutes"), ("model", "teacher_weights")):
+        tree[section].pop(key)  # with any of them the same comes out, or a digest tells
+    return {f"{name}.{key}": str(value) for name, part in tree.items() if isinstance(part, dict) for key, value in part.items()}
+
+
 def fingerprint(recipe: Recipe, plan: Plan, textures: str, teacher: str) -> dict[str, str]:
     """What must be the same for a training to go on: settings that change what comes out, images, textures, the teacher."""
-    settings = recipe.model_dump(mode="json")
-    for free in ("compile", "checkpoint_minutes"):
-        settings["train"].pop(free)
     ids = "\n".join(f"{name} {row.id}" for name, part in (("t", plan.train), ("v", plan.validation)) for row in part.rows)
-    told = {
-        f"{section}.{key}": str(value)
-        for section, keys in settings.items()
-        if isinstance(keys, dict)
-        for key, value in keys.items()
-    }
-    told.pop("model.teacher_weights")  # the digest tells whether they are others
-    return {**told, "images": hashlib.sha256(ids.encode()).hexdigest(), "textures": textures, "teacher": teacher}
+    images = hashlib.sha256(ids.encode(errors="backslashreplace")).hexdigest()  # a list may hold names that no UTF-8 can
+    return {**settings_of(recipe), "images": images, "textures": textures, "teacher": teacher}
 
 
 def write(folder: Path, state: State, mark: Mapping[str, str]) -> None:

@@ -51,9 +51,8 @@ def devices(text: str = "auto") -> Devices:
     if kind == "cpu":
         wanted = int(count or places or 1) if not listed and "," not in (places or "") else 0
         if not 1 <= wanted <= (os.cpu_count() or 1):
-            raise ConfigError(
-                f"found devices {text!r}; this machine has no GPU and {os.cpu_count()} cores: expected cpu:N within them"
-            )
+            cores = f"{os.cpu_count()} cores{'' if there else ' and no GPU'}"
+            raise ConfigError(f"found devices {text!r}; this machine has {cores}: expected cpu:N within them")
         return Devices("cpu", tuple(range(wanted)))
     numbers = range(int(count)) if count else map(int, (listed or places).split(",")) if listed or places else range(there)
     chosen = tuple(dict.fromkeys(numbers))

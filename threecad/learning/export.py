@@ -265,9 +265,8 @@ def _strings(told: Card) -> dict[str, str]:
 
 
 def _onnx(path: Path) -> Runner:
-    import onnxruntime  # type: ignore[import-untyped]
-
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    runtime: Any = importlib.import_module("onnxruntime")  # it has no types
+    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
     def run(images_B3HW: Tensor) -> tuple[Tensor, Tensor]:
         found, score = session.run(["map", "score"], {"images": images_B3HW.numpy()})
@@ -278,8 +277,8 @@ def _onnx(path: Path) -> Runner:
 
 def _torch(path: Path) -> Runner:
     with path.open("rb") as file:
-        loaded: Any = torch.export.load(file).module()
-    return loaded  # type: ignore[no-any-return]
+        loaded: Runner = torch.export.load(file).module()
+    return loaded
 
 
 def compare(detector: Detector, run: Runner, size: int) -> Differences:

@@ -17,11 +17,12 @@ from torch import Tensor, nn
 
 from threecad.errors import ThreecadError
 from threecad.learning import checkpoints, runs
-from threecad.learning.batches import Batches, seed_of, shares
+from threecad.learning.batches import Batches, as_images, seed_of, shares
 from threecad.learning.checkpoints import State
 from threecad.learning.losses import Losses, losses
 from threecad.learning.model import Cfrg, Detector
 from threecad.learning.synthesis import paint
+from threecad.learning.weights import first_line
 from threecad.metrics import Meter
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def fit(
         batches = Batches(job.squares, fabric.device, by_position=job.recipe.synthesis.texture == "index")
         textures = job.textures.to(fabric.device)
         if settings.compile:
-            module = _compiled(module, step, batches, textures, job, note)
+            _compile(fabric, module, step, batches, textures, job, note)
         return _Run(fabric, module, tuned, optimizer, network, job, batches, textures, state, tell, board).epochs()
 
 
@@ -190,16 +191,16 @@ class _Run:
         begin = looked = time.perf_counter()
         waited, done = self.batches.waited, 0
         total = sum(len(step[rank]) for step in steps)
-        means = (0.0, 0.0, 0.0)
         for images, numbers in self.batches.run([step[rank] for step in steps]):
             sums += self._step(images, numbers, epoch).to(sums) * len(images)
             done += len(images)
             now = time.perf_counter()
-            if done == total or now - looked >= _OFTEN:
+            if done < total and now - looked >= _OFTEN:
                 looked = now
                 means = self._checked(sums / done, epoch)
-                if self.tell is not None:
-                    self._told(epoch, done, total, means, begin, self.batches.waited - waited, began)
+                self._told(epoch, done, total, means, begin, self.batches.waited - waited, began)
+        means = self._checked(self._of_all(sums, done), epoch)
+        self._told(epoch, done, total, means, begin, self.batches.waited - waited, began)
         seconds = time.perf_counter() - begin
         return {
             "epoch": epoch + 1,
@@ -214,11 +215,19 @@ class _Run:
     def _step(self, images_BHW3: Tensor, numbers_B: Tensor, epoch: int) -> Tensor:
         """One step of the optimiser; the three losses before their weights."""
         painted = paint(images_BHW3, numbers_B, epoch, self.seed, self.textures, self.job.recipe.synthesis)
-        result: Losses = self.module(_last(painted.images_B3HW), _plain(images_BHW3), painted.masks_B1HW)
+        result: Losses = self.module(_last(painted.images_B3HW), as_images(images_BHW3), painted.masks_B1HW)
         self.tuned.zero_grad(set_to_none=True)
         self.fabric.backward(result.total)
         self.tuned.step()
         return torch.stack([result.distillation, result.recovery, result.segmentation]).detach()
+
+    def _of_all(self, sums: Tensor, done: int) -> Tensor:
+        """The means over the images of all devices."""
+        if self.fabric.world_size == 1:
+            return sums / done
+        told = torch.cat([sums, sums.new_tensor([done])])
+        self.fabric.all_reduce(told, reduce_op="sum")  # in place
+        return told[:3] / told[3]
 
     def _checked(self, means: Tensor, epoch: int) -> tuple[float, float, float]:
         one, two, three = means.tolist()
@@ -230,7 +239,8 @@ class _Run:
     def _told(
         self, epoch: int, done: int, total: int, means: tuple[float, float, float], begin: float, waited: float, began: float
     ) -> None:
-        assert self.tell is not None
+        if self.tell is None:
+            return
         now, epochs = time.perf_counter(), self.job.recipe.train.epochs
         finished = epoch - self.begin + done / total
         left = (time.monotonic() - began) / finished * (epochs - epoch - done / total)
@@ -244,6 +254,8 @@ class _Run:
         assert self.job.held is not None
         if self.fabric.is_global_zero:
             found = painted_ap(self.network, self.job, self.job.held, self.textures, self.fabric.device)
+            if found is None:
+                raise ThreecadError(not_finite(self.job.name, "score", int(row["epoch"])))
             row["validation_ap"] = found
             if self.best is None or found > self.best:
                 self.best = found
@@ -259,8 +271,8 @@ def not_finite(model: str, what: str, epoch: int) -> str:
     )
 
 
-def painted_ap(network: Cfrg, job: Job, held: Squares, textures: Textures, device: torch.device) -> float:
-    """Pixel AP on good images with painted anomalies."""
+def painted_ap(network: Cfrg, job: Job, held: Squares, textures: Textures, device: torch.device) -> float | None:
+    """Pixel AP on good images with painted anomalies, 0 where nothing could be painted; None where a score is no number."""
     detector = Detector(network, job.recipe.score).to(device).eval()
     meter = Meter()
     size = job.recipe.train.batch_size
@@ -271,6 +283,8 @@ def painted_ap(network: Cfrg, job: Job, held: Squares, textures: Textures, devic
         for images, numbers in batches.run([step[0] for step in order]):
             painted = paint(images, numbers, -1, seed_of(job.recipe.train.seed, job.name, "validation"), textures, settings)
             said = detector(_last(painted.images_B3HW))
+            if not said.score_B.isfinite().all():
+                return None
             meter.update(said.map_BHW, painted.masks_B1HW[:, 0], image_scores=said.score_B)
     network.train()
     found = meter.compute().pixel_ap
@@ -303,34 +317,33 @@ def _optimizer(network: Cfrg, settings: Training) -> torch.optim.Optimizer:
     return kind(trained, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay, fused=True)
 
 
-def _plain(images_BHW3: Tensor) -> Tensor:
-    """(B, 3, H, W) float32 of 0 to 1; as uint8 pixels lie, that is channels last."""
-    return images_BHW3.permute(0, 3, 1, 2).float() / 255
-
-
 def _last(images_B3HW: Tensor) -> Tensor:
     return images_B3HW.contiguous(memory_format=torch.channels_last)
 
 
-def _compiled(module: Any, step: Step, batches: Batches, textures: Textures, job: Job, note: Callable[[str], None] | None) -> Any:
-    """The module compiled, or as it is where that fails: a batch is tried, and what it changed put back."""
-    from torch._dynamo.exc import TorchDynamoException
-
+def _compile(
+    fabric: Fabric, module: Any, step: Step, batches: Batches, textures: Textures, job: Job, note: Callable[[str], None] | None
+) -> None:
+    """Compiles the networks in place, or leaves them as they are where that fails: a batch of each size that will come is tried,
+    and what it changed put back."""
+    parts = shares(len(batches), job.recipe.train.batch_size, fabric.world_size, 0)
+    sizes = {len(part): part for part in (each[fabric.global_rank] for each in parts)}
     buffers = {name: value.clone() for name, value in step.named_buffers()}
+    module.train()
     try:
         step.network.compile()
-        images, numbers = next(batches.run(shares(len(batches), job.recipe.train.batch_size, 1, 0)[0]))
-        painted = paint(images, numbers, 0, 0, textures, job.recipe.synthesis)
-        module.train()
-        module(_last(painted.images_B3HW), _plain(images), painted.masks_B1HW).total.backward()
-    except (TorchDynamoException, NotImplementedError) as error:
+        with fabric.no_backward_sync(module, fabric.world_size > 1):  # else one that fails leaves the others waiting
+            for images, numbers in batches.run(list(sizes.values())):
+                painted = paint(images, numbers, 0, 0, textures, job.recipe.synthesis)
+                module(_last(painted.images_B3HW), as_images(images), painted.masks_B1HW).total.backward()
+    # What torch.compile raises is one of these, and so is much else. A mistake of ours comes again without it, in the first step.
+    except RuntimeError as error:
         step.network._compiled_call_impl = None
         if note is not None:
-            note(f"{job.name}: torch.compile cannot ({str(error).splitlines()[0][:120]}); the training goes on without")
+            note(f"{job.name}: torch.compile cannot ({first_line(error)}); the training goes on without")
     for name, value in step.named_buffers():
         value.copy_(buffers[name])
     step.zero_grad(set_to_none=True)
-    return module
 
 
 @contextmanager

@@ -7,6 +7,7 @@
     RUN/MODEL/threshold.json      from where on an image is defective
     RUN/MODEL/log.csv             the losses of each epoch
     RUN/MODEL/state.pt            while it trains: where to go on from
+    RUN/MODEL/tensorboard/        the log once more, where it was asked for
 
 Files are written beside and moved, so that each is whole or not there. Nothing in a run is ever unpickled.
 """
@@ -39,7 +40,7 @@ P = TypeVar("P", bound=BaseModel)
 FORMAT = 1
 RUN, RECIPE, TEACHER = "run.json", "recipe.toml", "teacher.safetensors"
 MODEL, THRESHOLD, LOG, STATE = "model.safetensors", "threshold.json", "log.csv", "state.pt"
-
+BOARD = "tensorboard"
 
 _LARGEST_JSON = 64 << 20
 """Bytes of run.json: some hundred a model."""
@@ -193,7 +194,7 @@ def write_recipe(root: Path, recipe: Recipe) -> None:
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; moved there at the end, gone after an error. A full disk is a sentence."""
-    beside = path.with_name(f".{path.name}.new")
+    beside = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield beside
@@ -208,6 +209,16 @@ def writing(path: Path) -> Iterator[Path]:
         raise ThreecadError(f"{path}: cannot be written (torch's writer failed, as it does on a full disk)") from None
     finally:
         beside.unlink(missing_ok=True)
+
+
+def delete(path: Path) -> None:
+    """Delete a file that `writing` wrote, where it is there, and what a process that was killed left beside it."""
+    for each in (path, _beside(path)):
+        each.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")
 
 
 def _load(net: torch.nn.Module, state: Mapping[str, Tensor], path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
-from threecad.learning.batches import Batches
+from threecad.learning.batches import Batches, as_images
 from threecad.learning.runs import Threshold
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ def scores(detector: Detector, squares: Squares, batch_size: int, device: torch.
     found: list[NDArray[np.float32]] = []
     with torch.inference_mode():
         for images, _ in Batches(squares, device).run(order):
-            pixels = images.permute(0, 3, 1, 2).float() / 255
-            found.append(detector(pixels).score_B.float().cpu().numpy())
+            found.append(detector(as_images(images)).score_B.float().cpu().numpy())
     return np.concatenate(found)
 
 

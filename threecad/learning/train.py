@@ -9,18 +9,19 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from queue import Empty
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 from pydantic import ValidationError
+from torch.multiprocessing.spawn import ProcessExitedException
 
 from threecad import __version__
 from threecad.errors import ConfigError, ReadError, ThreecadError
@@ -48,6 +49,12 @@ if TYPE_CHECKING:
 
 Tell = Callable[[Progress], None]
 Note = Callable[[str], None]
+Board = Callable[[dict[str, float], int], None]
+"""Takes a row of the log, and the number of its epoch."""
+T = TypeVar("T")
+
+_TAKEN = ("evaluation", "export")
+"""Folders of a run that are no models': where `evaluate` and `export-model` write unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +118,15 @@ def train(
     _refuse_missing(recipe, pictures, tensorboard)
     with home.hold(root, resume=resume, overwrite=overwrite):
         painting = pictures.name if pictures is not None else "made"
-        home.compare(root, recipe, plans, painting)
-        digest = _teacher(root, recipe, tell, resume=resume, overwrite=overwrite)
+        goes_on = resume and home.compare(root, recipe, plans, painting)
+        if resume and not goes_on:
+            tell(f"{root}: holds no training to go on with (--resume), so this one begins")
+        digest = _teacher(root, recipe, tell, resume=goes_on, overwrite=overwrite)
         home.begin(root, recipe, plans, painting)
         if pictures is None:
             tell("no textures given (--textures): anomalies are painted with made ones and with patches of the training images")
         tasks = [
-            _Task(each, folder, root, recipe, pictures, digest, resume, tensorboard, workers)
+            _Task(each, folder, root, recipe, pictures, digest, goes_on, tensorboard, workers)
             for each, folder in zip(plans, folders([each.name for each in plans]), strict=True)
         ]
         trained = _each(tasks, chosen, progress, tell) if len(tasks) > 1 else [_train(tasks[0], chosen, progress, tell)]
@@ -126,8 +135,8 @@ def train(
         runs.write_json(root / runs.RUN, contents)
         for task in tasks:
             for name in (runs.STATE, DONE):
-                (root / task.folder / name).unlink(missing_ok=True)
-        (root / home.BEGUN).unlink(missing_ok=True)
+                runs.delete(root / task.folder / name)
+        runs.delete(root / home.BEGUN)
     cache.trim(cache.home())
     return Run(root)
 
@@ -158,14 +167,14 @@ def _teacher(root: Path, recipe: Recipe, tell: Note, *, resume: bool, overwrite:
 def folders(names: Sequence[str]) -> list[str]:
     """A folder's name for each model: its own in plain letters where that is safe and its alone.
 
-    >>> folders(["Glass plate", "glass-plate", "玻璃"])
-    ['glass-plate', 'glass-plate-2', 'model']
+    >>> folders(["Glass plate", "glass-plate", "玻璃", "export"])
+    ['glass-plate', 'glass-plate-2', 'model', 'export-2']
     """
     given: list[str] = []
     for name in names:
         plain = "".join(c if c.isascii() and c.isalnum() else "-" for c in name.casefold()).strip("-")[:40] or "model"
         number, folder = 1, plain
-        while folder in given:
+        while folder in given or folder in _TAKEN:
             number += 1
             folder = f"{plain}-{number}"
         given.append(folder)
@@ -183,14 +192,8 @@ def _each(tasks: list[_Task], chosen: Devices, progress: Tell | None, note: Note
     threads = max(1, cores() // len(chosen.places))
     starting = (chosen.kind, places, events, threads)
     with _terminable(), ProcessPoolExecutor(len(chosen.places), context, _start, starting) as pool:
-        waiting: list[Future[Trained]] = [pool.submit(_train_here, task) for task in tasks]
         try:
-            while not (ended := wait(waiting, 0.2, FIRST_EXCEPTION)).done or ended.not_done:
-                _hand_on(events, progress, note)
-                if any(future.exception() for future in ended.done):
-                    break
-            _hand_on(events, progress, note)
-            return [future.result() for future in waiting]
+            return _results([pool.submit(_train_here, task) for task in tasks], events, progress, note)
         except BrokenProcessPool:
             raise ThreecadError(
                 f"a training on {chosen.kind} ended without a word, which is what too little memory looks like; "
@@ -201,6 +204,44 @@ def _each(tasks: list[_Task], chosen: Devices, progress: Tell | None, note: Note
                 process.terminate()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _together(run_on: Fabric, task: _Task, progress: Tell | None, note: Note) -> float:
+    """All devices train one model, a process each. Where one fails, the others would wait for it: they are ended."""
+    world, events = run_on.world_size, multiprocessing.get_context("spawn").Queue()
+    before = multiprocessing.active_children()
+    said: set[str] = set()
+
+    def once(text: str) -> None:
+        """What all devices say is said once, and what one of them says is said."""
+        if text not in said:
+            said.add(text)
+            note(text)
+
+    note(f"{task.plan.name}: trains on {world} devices together, up to {world * task.recipe.train.batch_size} images a step")
+    with _terminable(), ThreadPoolExecutor(1, "launching") as pool:
+        try:
+            launched: Future[float] = pool.submit(run_on.launch, partial(_fit_there, task=task, events=events))
+            return _results([launched], events, progress, once)[0]
+        except ProcessExitedException:
+            raise ThreecadError(
+                f"{task.plan.name}: a device's process ended or fell silent without a word, as it does for want of memory; "
+                "--resume goes on from the last checkpoint, on fewer --devices where need be"
+            ) from None
+        finally:
+            for process in multiprocessing.active_children():
+                if process not in before:
+                    process.terminate()
+
+
+def _results(waiting: list[Future[T]], events: Any, progress: Tell | None, note: Note) -> list[T]:
+    """What other processes come to, whose events are handed on meanwhile; the first mistake of any of them is raised at once."""
+    while True:
+        ended = wait(waiting, 0.2, FIRST_EXCEPTION)
+        _hand_on(events, progress, note)
+        found = [future.result() for future in waiting if future in ended.done]
+        if not ended.not_done:
+            return found
 
 
 @contextmanager
@@ -226,11 +267,12 @@ def _hand_on(events: Any, progress: Tell | None, note: Note) -> None:
             event = events.get_nowait()
         except Empty:
             return
-        if isinstance(event, Progress):
-            if progress is not None:
-                progress(event)
-        else:
+        if isinstance(event, ThreecadError):
+            raise event
+        if not isinstance(event, Progress):
             note(event)
+        elif progress is not None:
+            progress(event)
 
 
 _here: tuple[Devices, Any] | None = None
@@ -238,9 +280,15 @@ _here: tuple[Devices, Any] | None = None
 
 def _start(kind: str, places: Any, events: Any, threads: int) -> None:
     global _here
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    _follow_parent()
     torch.set_num_threads(threads)
     _here = Devices(kind, (places.get(),)), events
+
+
+def _follow_parent() -> None:
+    """This process ends when and because its parent says so; to Ctrl-C, which every process hears, the parent alone answers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
 
 
 def _leave_with_parent() -> None:
@@ -266,11 +314,9 @@ def _train(task: _Task, chosen: Devices, progress: Tell | None, note: Note) -> T
     run_on = fabric(chosen, recipe.train.precision, together=len(chosen.places) > 1)
     _decode(task, progress)
     if len(chosen.places) > 1:
-        progress = None  # it cannot follow into other processes; the log tells
-        note(f"{task.plan.name}: trains on {len(chosen.places)} devices together; {folder / runs.LOG} tells how far it is")
-    seconds = run_on.launch(partial(_fit, task=task, progress=progress, note=note if progress else None))
-    if isinstance(seconds, ThreecadError):
-        raise seconds
+        seconds = _together(run_on, task, progress, note)
+    else:
+        seconds = run_on.launch(partial(_fit, task=task, progress=progress, note=note))
     began = time.monotonic()
     decided = _threshold(task, chosen.torch())
     if (best := thresholds.promised(decided.images, decided.false_positive_rate)) > decided.false_positive_rate:
@@ -303,19 +349,31 @@ def _decode(task: _Task, progress: Tell | None) -> None:
             cache.squares(part, task.recipe.data, cache.home(), workers=task.workers, progress=tell)
 
 
-def _fit(run_on: Fabric, task: _Task, progress: Tell | None, note: Note | None) -> float | ThreecadError:
-    """In each process that trains the model: what it needs is opened there, for squares are far too many to be sent. A mistake is
-    given back rather than raised, which another process could not tell from a bug."""
+def _fit_there(run_on: Fabric, task: _Task, events: Any) -> float:
+    """In one of several processes, of which the first tells how far it is. A mistake is sent as well: what is raised arrives as
+    the text of a traceback."""
+    _follow_parent()
     try:
-        squares = _squares(task, task.plan.train)
-        held = _squares(task, task.plan.validation) if task.plan.validation.rows else None
-        painted = _textures(task, squares, note)
-        mark = checkpoints.fingerprint(task.recipe, task.plan, painted.digest(), task.teacher)
-        job = Job(task.plan.name, task.recipe, squares, held, painted, mark, task.root / task.folder)
-        board = _board(job.folder) if task.board and run_on.is_global_zero else None
-        return loop.fit(run_on, _network(task, student=True), job, resume=task.resume, tell=progress, note=note, board=board)
+        return _fit(run_on, task, events.put if run_on.is_global_zero else None, events.put)
     except ThreecadError as error:
-        return error
+        events.put(error)
+        raise
+    except RuntimeError as error:
+        if not isinstance(error, torch.distributed.DistError) and "/gloo/" not in str(error):
+            raise
+        # Another process is gone, and tells itself why if it can; or it hangs, and the half an hour that Fabric waits is over.
+        raise SystemExit(1) from None
+
+
+def _fit(run_on: Fabric, task: _Task, progress: Tell | None, note: Note) -> float:
+    """In each process that trains the model: what it needs is opened there, for squares are far too many to be sent."""
+    squares = _squares(task, task.plan.train)
+    held = _squares(task, task.plan.validation) if task.plan.validation.rows else None
+    painted = _textures(task, squares, note)
+    mark = checkpoints.fingerprint(task.recipe, task.plan, painted.digest(), task.teacher)
+    job = Job(task.plan.name, task.recipe, squares, held, painted, mark, task.root / task.folder)
+    with _board(job.folder) if task.board and run_on.is_global_zero else nullcontext() as board:
+        return loop.fit(run_on, _network(task, student=True), job, resume=task.resume, tell=progress, note=note, board=board)
 
 
 def _threshold(task: _Task, device: torch.device) -> Threshold:
@@ -344,24 +402,33 @@ def _network(task: _Task, *, student: bool = False) -> Cfrg:
         return Cfrg(settings, teacher, fetched)
 
 
-def _board(folder: Path) -> Callable[[dict[str, float], int], None]:
+@contextmanager
+def _board(folder: Path) -> Iterator[Board]:
+    """What writes the log for TensorBoard as well."""
     from torch.utils.tensorboard import SummaryWriter
 
-    writer = SummaryWriter(str(folder / "tensorboard"))
+    writers: list[SummaryWriter] = []
 
     def board(row: dict[str, float], step: int) -> None:
+        if not writers:  # the first epoch here replaces the ones that a training wrote after the state it left
+            writers.append(SummaryWriter(str(folder / runs.BOARD), purge_step=step))
         for name, value in row.items():
-            writer.add_scalar(name, value, step)
-        writer.flush()
+            if name != "epoch":
+                writers[0].add_scalar(name, value, step)
+        writers[0].flush()
 
-    return board
+    try:
+        yield board
+    finally:
+        for writer in writers:
+            writer.close()
 
 
 def _squares(task: _Task, part: Dataset) -> Squares:
     return cache.squares(part, task.recipe.data, cache.home(), workers=task.workers)
 
 
-def _textures(task: _Task, squares: Squares, note: Note | None) -> Textures:
+def _textures(task: _Task, squares: Squares, note: Note) -> Textures:
     size = task.recipe.data.size
     if task.pictures is not None:
         return textures.read_textures(task.pictures, size, note=note)

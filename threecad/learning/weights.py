@@ -84,9 +84,9 @@ def read(file: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError:  # whose message tells how to run what is in the file
         raise ReadError(f"{file}: holds something else than tensors, or is damaged; {expected}") from None
     except DAMAGED as error:
-        raise ReadError(f"{file}: is not a file of weights ({_first(error)}); {expected}") from None
+        raise ReadError(f"{file}: is not a file of weights ({first_line(error)}); {expected}") from None
     except SafetensorError as error:
-        raise ReadError(f"{file}: is damaged ({_first(error)}); {expected}") from None
+        raise ReadError(f"{file}: is damaged ({first_line(error)}); {expected}") from None
     for key in ("state_dict", "model", "model_state", "state_dict_ema"):
         if isinstance(found, dict) and isinstance(found.get(key), dict):
             found = found[key]
@@ -174,5 +174,6 @@ def _counts(key: str) -> bool:
     return key.endswith("num_batches_tracked")
 
 
-def _first(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says, as far as a sentence has room for it."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 from threecad.metrics.curves import Bounded, Curve
+from threecad.metrics.figures import FIGURES, Scores
 from threecad.metrics.inputs import ScoreError
-from threecad.metrics.meter import Meter, Scores
+from threecad.metrics.meter import Meter
 from threecad.metrics.single import aupro, auroc, average_precision, best_f1
 
 __all__ = [
+    "FIGURES",
     "Bounded",
     "Curve",
     "Meter",

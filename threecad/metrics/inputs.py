@@ -1,4 +1,3 @@
-# ruff: noqa: N803, N806, N815  capitals are axes: B images, H height, W width, P pixels of an image
 """Score maps and masks as anybody has them, checked and brought into one form before anything is counted.
 
 torch is never imported here: whoever hands in a tensor has imported it. Tensors in the computer's memory are read in place as
@@ -18,7 +17,6 @@ from threecad.errors import ThreecadError
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
-
 
 _TOLD_APART = 2.0**53  # whole numbers from here on may be rounded by float64
 

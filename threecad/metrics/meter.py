@@ -1,4 +1,3 @@
-# ruff: noqa: N803, N806  capitals are axes: B images, H height, W width, P pixels of an image
 """All figures of a detector in one pass over score maps and masks: `Meter`.
 
 Pixels are counted by bin (`bins.py`) and nothing but the counts is kept, in whole numbers, so that the figures depend neither on
@@ -11,7 +10,6 @@ import math
 import sys
 from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
 
@@ -20,9 +18,10 @@ from numpy.typing import NDArray
 
 from threecad.metrics import curves, regions, states
 from threecad.metrics.bins import LEAST_BITS, MANTISSA, Bins, Keys, Scale, keys_of, least_that_round_to, scores_of
-from threecad.metrics.curves import POINTS, Bounded, Curve, Table
+from threecad.metrics.curves import POINTS, Curve, Table
+from threecad.metrics.figures import Scores
 from threecad.metrics.inputs import Batch, ScoreError, flat, is_elsewhere, read
-from threecad.metrics.tallies import PAGE, Ints, Pages, Runs
+from threecad.metrics.tallies import Ints, Pages, Runs, least_bytes
 
 LARGEST = 80 << 20
 """Bytes of pages that a meter may hold, 84 MB. Where scores range so wide that it would be more, bins become wider."""
@@ -32,37 +31,6 @@ _FEW = 1 << 18  # anomalous pixels that are gathered, 3 MB
 _PIECE = 1 << 16  # pixels that are turned into bins together, so that they stay in the cache
 _PEEK = 64  # scores that show that a map has more digits than bins
 _NARROW = 1 << 32  # pixels up to which a count needs no more than 32 bits
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """What a detector reached. Figures of images are exact, those of pixels come with bounds.
-
-    Where one level has no positives or no negatives its figures are None and `why` says so in a sentence. A threshold is the
-    lowest score that counts as anomalous; it is float64 where maps had more digits than float32, and holds for these as they were
-    given. `pro_upstream` is None unless it was asked for; it is not comparable with `aupro`.
-    `constant` says that all pixels have the same score, `mantissa_bits` how finely scores were told apart in the end.
-    """
-
-    image_auroc: float | None
-    image_ap: float | None
-    image_f1: float | None
-    image_f1_threshold: float | None
-    pixel_auroc: Bounded | None
-    pixel_ap: Bounded | None
-    pixel_f1: Bounded | None
-    pixel_f1_threshold: float | None
-    aupro: Bounded | None
-    pro_upstream: float | None
-    pro_limit: float
-    images: int
-    anomalous_images: int
-    pixels: int
-    anomalous_pixels: int
-    regions: int
-    constant: bool
-    mantissa_bits: int
-    why: str | None
 
 
 class Meter:
@@ -227,7 +195,7 @@ class Meter:
 
     def _hold(self, bins: Bins, counts: Ints | None = None) -> None:
         """Count pixels, in wider bins where these alone would take more than `LARGEST`."""
-        while isinstance(self._pixels, Pages) and _least(bins) > LARGEST:
+        while isinstance(self._pixels, Pages) and least_bytes(bins, LARGEST) > LARGEST:
             before = self._scale
             self._fold()
             bins = before.into(self._scale, bins)
@@ -434,17 +402,6 @@ class Meter:
             exact=alone[kept],
             rooms=rooms[kept] if self._differs > self._repeats else None,
         )
-
-
-def _least(bins: Bins) -> int:
-    """Bytes that the pages of these bins take at least; pages in between are told from those in use only where it matters."""
-    if not len(bins):
-        return 0
-    low = int(bins.min()) >> 16
-    count = (int(bins.max()) >> 16) - low + 1
-    if 4 * PAGE * count > LARGEST:
-        count = int(np.count_nonzero(np.bincount((bins >> 16) - np.int32(low))))
-    return 4 * PAGE * count
 
 
 def _joined(pieces: list[tuple[Keys, Ints]]) -> list[tuple[Keys, Ints]]:

@@ -1,4 +1,3 @@
-# ruff: noqa: N803, N806  capitals are axes: B images, H height, W width, P pixels of an image
 """The regions of masks and what each pixel of one weighs: the per-region overlap (PRO) as sums of whole numbers."""
 
 from __future__ import annotations

@@ -179,6 +179,23 @@ class Runs:
         self._runs.append(_summed(np.concatenate([other, one]), np.concatenate([second, first])))
 
 
+def least_bytes(bins: Bins, most: int) -> int:
+    """Bytes that small pages of these bins take at least. Pages in between are told from those in use only where it might be
+    more than `most`.
+
+    >>> bins = np.array([-70_000, 7], np.int32)
+    >>> least_bytes(bins, most=1 << 20), least_bytes(bins, most=0)
+    (786432, 524288)
+    """
+    if not len(bins):
+        return 0
+    low = int(bins.min()) >> _SHIFT
+    count = (int(bins.max()) >> _SHIFT) - low + 1
+    if 4 * PAGE * count > most:
+        count = int(np.count_nonzero(np.bincount((bins >> _SHIFT) - np.int32(low))))
+    return 4 * PAGE * count
+
+
 def _counted(bins: Bins) -> tuple[Bins, Ints]:
     ordered = np.sort(bins)
     starts = _starts(ordered)

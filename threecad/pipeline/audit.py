@@ -17,8 +17,8 @@ from threecad.domain import Code, Finding
 from threecad.errors import ConfigError, ReadError, ThreecadError
 from threecad.formats.dataset import row_of
 from threecad.pipeline.convert import Progress
-from threecad.pipeline.profile import Gathered, called, profile
 from threecad.pipeline.files import write_atomically
+from threecad.pipeline.profile import Gathered, called, profile
 from threecad.settings import Splitting
 
 if TYPE_CHECKING:

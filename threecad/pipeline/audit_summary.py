@@ -50,7 +50,7 @@ def show(found: Audit, dataset: Path, clean: Path | None = None) -> None:
         say("Clean: no image, no photograph and no pixel stands in two splits.", "bold green")
         return
     if found.unseen:
-        what = "1 image or folder" if found.unseen == 1 else f"{found.unseen:,} images or folders"
+        what = count(found.unseen, "image or folder", "images or folders")
         say(f"NOT clean: {what} could not be compared, so nobody knows about them: repair or remove them.", "bold red")
     listed = len({finding.source for finding in found.findings if finding.code is Code.LEAK})
     if listed:

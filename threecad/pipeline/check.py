@@ -19,7 +19,7 @@ from threecad.errors import LayoutError, ThreecadError
 from threecad.formats import labelme, queue
 from threecad.formats.cases import Decisions
 from threecad.formats.dataset import line, row_of
-from threecad.formats.remote import Remote
+from threecad.formats.remote import Place, Remote, place_of
 from threecad.imaging import polygons
 from threecad.pipeline import threads
 from threecad.pipeline.config import Pipeline
@@ -103,12 +103,12 @@ def check(
     """
     began = time.monotonic()
     settings = settings_of(pipeline)
-    root = Path(raw_folder)
+    root = place_of(raw_folder)
     if not root.is_dir():
         raise LayoutError(
             f"{root}: {'is no folder' if root.exists() else 'does not exist'}; expected a folder of images and JSON"
         )
-    root = root.resolve()
+    root = root if isinstance(root, Remote) else root.resolve()
     desks = _desks(root, out, fixed)
     said = choices_of(decisions)
     found = read_folder(root, settings.read)
@@ -220,11 +220,11 @@ def _noted(path: str) -> bytes:
     return json.dumps(path).encode() + b"\n"  # a name may hold a line break
 
 
-def _desks(root: Path, out: str | Path | None, fixed: str | Path | None) -> tuple[_Desk | None, _Desk | None]:
+def _desks(root: Place, out: str | Path | None, fixed: str | Path | None) -> tuple[_Desk | None, _Desk | None]:
     """The two folders to write into. Raises LayoutError where something else is there."""
     places = [None if folder is None else Path(folder) for folder in (out, fixed)]
     for place in filter(None, places):
-        if place.resolve() in (root, *root.parents):
+        if isinstance(root, Path) and place.resolve() in (root, *root.parents):
             raise LayoutError(f"{place} contains the raw folder; choose a folder beside it")
         if place.exists() and not place.is_dir():
             raise LayoutError(f"{place} is a file; expected a folder to write into")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from threecad import __version__
-from threecad.errors import ConfigError
+from threecad.errors import ConfigError, ThreecadError
 from threecad.pipeline.engines import Team
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 ANSWER = 10
 """Seconds in which a scheduler has to answer."""
+ASK_EVERY = 5.0
+"""Seconds between two looks at how many workers there are."""
 PATIENCE = 60
 """Seconds in which a cluster that runs has to show a worker."""
 
@@ -28,10 +31,11 @@ def joined(address: str, workers: int) -> Iterator[Team]:
         raise ConfigError("engine dask: expected Dask, found none; pip install 'threecad[cluster]'") from None
     lost = (distributed.KilledWorker,)
     if not address:
-        with (
-            distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
-            distributed.Client(cluster, set_as_default=False) as client,
-        ):
+        try:
+            own = distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+        except (OSError, RuntimeError) as error:
+            raise ThreecadError(f"engine dask: its {workers} worker processes could not be started ({error})") from error
+        with own as cluster, distributed.Client(cluster, set_as_default=False) as client:
             yield Team(client.get_executor(pure=False), lambda: workers, lost)
         return
     try:
@@ -40,7 +44,20 @@ def joined(address: str, workers: int) -> Iterator[Team]:
         raise ConfigError(f"engine dask:{address}: expected a scheduler there, found none ({error})") from None
     with client:
         _refuse_strangers(client, address)
-        yield Team(client.get_executor(pure=False), lambda: sum(client.nthreads().values()), lost)
+        yield Team(client.get_executor(pure=False), _size(client), lost)
+
+
+def _size(client: distributed.Client) -> Callable[[], int]:
+    """How many sources the workers take at a time, asked now and then: it is a question to the scheduler."""
+    known, asked = 0, 0.0
+
+    def size() -> int:
+        nonlocal known, asked
+        if not known or time.monotonic() - asked > ASK_EVERY:
+            known, asked = sum(client.nthreads().values()), time.monotonic()
+        return known
+
+    return size
 
 
 def _refuse_strangers(client: distributed.Client, address: str) -> None:

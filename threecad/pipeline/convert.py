@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Executor
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,13 +19,17 @@ from threecad.domain import Action, Finding, Source
 from threecad.errors import ConfigError, LayoutError, ThreecadError
 from threecad.formats.cases import DECISIONS, Choices, Decisions, read_choices
 from threecad.formats.dataset import Manifest
+from threecad.formats.remote import Place, Remote, is_url, place_of
 from threecad.imaging import tiling
-from threecad.pipeline import config, engines, threads
+from threecad.pipeline import config, engines, remote, threads
 from threecad.pipeline.config import Pipeline
 from threecad.pipeline.files import HOME
 from threecad.pipeline.publish import keeps_decisions, made_from, publish, stands
 from threecad.pipeline.sources import Finished, Known, Task, read_folder, type_lists
 from threecad.pipeline.store import Store, hold, refuse_foreign
+
+WAITING = 4
+"""Threads for each core where files come from a store, or go there: most of them wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ class Conversion:
     """What a conversion did. `manifest` is None after a dry run; `changed` says whether anything was (or would be) written.
     `findings` are those a dry run can tell; a run writes them to `out/findings.jsonl`."""
 
-    out: Path
+    out: Place
     manifest: Manifest | None
     changed: bool
     converted: int
@@ -81,7 +85,8 @@ def convert(
 ) -> Conversion:
     """Turn labelled photographs into a data set: masks, tiles, splits, manifest.
 
-    `raw_folder` holds images and labelme annotations; `out` becomes the data set, or is brought up to date if it is one.
+    `raw_folder` holds images and labelme annotations; `out` becomes the data set, or is brought up to date if it is one. Either
+    may be a URL that fsspec understands ("s3://parts/line7"), with credentials where fsspec looks for them.
     `pipeline` is a `Pipeline`, a TOML file or the name of one that ships with threecad. `workers` is the number of threads
     (default: the cores this process may use). The bytes of the result depend on the input, the pipeline and the decisions alone.
 
@@ -98,13 +103,14 @@ def convert(
     began = time.monotonic()
     settings = settings_of(pipeline)
     engines.refuse_unknown(engine)
-    root, target = _folders(Path(raw_folder), Path(out))
+    root, target = _folders(place_of(raw_folder), place_of(out))
     said = choices_of(decisions)
     if dry_run:
         return _rehearse(root, target, settings, said, overwrite, began)
     try:
-        with hold(target, title(root), overwrite=overwrite) as store:
-            return _convert(root, store, settings, said, workers or cores(), engine, overwrite, progress, began)
+        with _held(target, title(root), overwrite) as store:
+            hands = workers or cores() * (WAITING if isinstance(root, Remote) or isinstance(target, Remote) else 1)
+            return _convert(root, store, settings, said, hands, engine, overwrite, progress, began)
     except OSError as error:
         if not _ours(error.filename, target):
             raise
@@ -115,7 +121,7 @@ def convert(
 
 
 def _convert(
-    root: Path,
+    root: Place,
     store: Store,
     settings: Pipeline,
     said: Decisions | Choices | None,
@@ -146,7 +152,7 @@ def _convert(
     gone = len(known.keys() - set(ids))
     manifest, changed = publish(store, ids, known, found, types, settings, title(root), fresh=redone > 0, decisions=decided)
     return Conversion(
-        out=store.out,
+        out=store.place,
         manifest=manifest,
         changed=changed,
         converted=redone,
@@ -170,33 +176,48 @@ def _worked(
         return task.start(before(source), source)
 
     if engine == engines.THREADS:
-        yield from threads.work(todo, start, workers=workers, budget=budget(), weigh=task.weigh)
+        weigh = None if isinstance(task.root, Remote) else task.weigh  # a look at the header is a request
+        yield from threads.work(todo, start, workers=workers, budget=budget(), weigh=weigh)
     elif todo:
         with engines.engaged(engine, workers) as team:
             yield from engines.spread(team, task, todo, before)
 
 
+def _held(out: Place, raw: str, overwrite: bool) -> AbstractContextManager[Store]:
+    return (remote.hold if isinstance(out, Remote) else hold)(out, raw, overwrite=overwrite)  # type: ignore[arg-type]
+
+
+@contextmanager
+def _looked_at(out: Place, raw: str, overwrite: bool) -> Iterator[Store]:
+    """What is remembered of a data set; nothing is written there."""
+    if isinstance(out, Remote):
+        with remote.look(out, raw, overwrite=overwrite) as store:
+            yield store
+    else:
+        refuse_foreign(out, raw, overwrite=overwrite)
+        with closing(Store(out)) as store:
+            yield store
+
+
 def _rehearse(
-    root: Path, out: Path, settings: Pipeline, said: Decisions | Choices | None, overwrite: bool, began: float
+    root: Place, out: Place, settings: Pipeline, said: Decisions | Choices | None, overwrite: bool, began: float
 ) -> Conversion:
     """What a run would do, from sizes and times alone; nothing is written and no image is decoded."""
-    refuse_foreign(out, title(root), overwrite=overwrite)
-    known: dict[str, Known] = {}
-    if (out / HOME).is_dir():
-        with closing(Store(out)) as store:
-            known = {record.source.id: Known.of(record) for record in store.load(forget=overwrite)}
-    found = read_folder(root, settings.read, known.values())
-    decided = decisions_of(out, said)
-    task = Task(root, settings, type_lists(found, settings), found, None, decided)
-    ids = [source.id for source in found.sources]
-    todo = [source for source in found.sources if not task.unchanged(source, known.get(source.id))]
+    with _looked_at(out, title(root), overwrite) as store:
+        known = {record.source.id: Known.of(record) for record in store.load(forget=overwrite)}
+        found = read_folder(root, settings.read, known.values())
+        decided = decisions_of(store.out, said)
+        task = Task(root, settings, type_lists(found, settings), found, None, decided)
+        ids = [source.id for source in found.sources]
+        todo = [source for source in found.sources if not task.unchanged(source, known.get(source.id))]
+        origin = None if todo else made_from(ids, known, found, settings, title(root), decided)
+        changed = origin is None or not stands(store.out, origin, store.files)
     windows, pixels = 0, 0
     for source in todo:
         size = task.size(source, {}, []) if source.image is not None else None
         if size is not None:
             windows += len(tiling.windows(size, settings.tiling)[0])
             pixels += size.area
-    changed = bool(todo) or not stands(out, made_from(ids, known, found, settings, title(root), decided))
     return Conversion(
         out=out,
         manifest=None,
@@ -211,7 +232,7 @@ def _rehearse(
     )
 
 
-def title(root: Path) -> str:
+def title(root: Place) -> str:
     """The raw folder's name, in characters that any list can hold."""
     return root.name.encode("utf-8", "backslashreplace").decode()
 
@@ -240,22 +261,28 @@ def decisions_of(out: Path, said: Decisions | Choices | None) -> Decisions:
     return kept if said is None else kept.changed(said)
 
 
-def _folders(root: Path, out: Path) -> tuple[Path, Path]:
+def _folders(root: Place, out: Place) -> tuple[Place, Place]:
     if not root.is_dir():
         raise LayoutError(
             f"{root}: {'is no folder' if root.exists() else 'does not exist'}; expected a folder of images and JSON"
         )
+    if isinstance(root, Remote) or isinstance(out, Remote):
+        if isinstance(root, Remote) and isinstance(out, Remote) and out.holds(root):
+            raise ConfigError(f"{out} contains the raw folder {root}; choose an output folder beside it")
+        return root if isinstance(root, Remote) else root.resolve(), out
     whole, target = root.resolve(), out.resolve()
     if target == whole or target in whole.parents:
         raise ConfigError(f"{out} contains the raw folder {root}; choose an output folder beside it")
     return whole, out
 
 
-def _ours(filename: object, out: Path) -> bool:
+def _ours(filename: object, place: Place) -> bool:
     """Whether an error about this file came of writing: it lies in the output folder, or on the way there, or has no name."""
     if not isinstance(filename, str | bytes):
         return filename is None
-    path, out = Path(os.fsdecode(filename)).resolve(), out.resolve()
+    if is_url(filename):
+        return str(filename).startswith(str(place))
+    path, out = Path(os.fsdecode(filename)).resolve(), (remote.workspace(place) if isinstance(place, Remote) else place).resolve()
     return path.is_relative_to(out) or out.is_relative_to(path)
 
 

@@ -8,10 +8,12 @@ was lost with its process is given out once more.
 from __future__ import annotations
 
 import concurrent.futures
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 
 from threecad.domain import Source
 from threecad.errors import ConfigError, ThreecadError
@@ -20,6 +22,10 @@ from threecad.pipeline.sources import Finished, Task
 THREADS, DASK = "threads", "dask"
 NAMES = f"{THREADS}, {DASK} (a cluster on this machine) or {DASK}:tcp://HOST:PORT (one that runs)"
 
+TRIES = 4
+"""How often a source is given out that outlives its workers. Each time Dask itself tries four of them; where machines come and
+go, a source may have bad luck, but one that takes every worker with it must come to an end."""
+
 AHEAD = 2
 """Sources given out for each worker: one in work, and one that waits so that it need not."""
 
@@ -27,7 +33,7 @@ AHEAD = 2
 @dataclass(frozen=True, slots=True)
 class Team:
     """An executor, how many of its workers work at the same time, which may change meanwhile, and which exceptions of a future
-    mean that a worker was lost for good."""
+    mean that one worker after the other died with it while the team lives on."""
 
     executor: Executor
     size: Callable[[], int]
@@ -74,30 +80,39 @@ def spread(
     ThreecadError where the workers are lost, or where one source takes them with it again and again.
     """
     waiting: dict[Future[Finished], Source] = {}
-    source = iter(jobs)
+    tries: Counter[str] = Counter()
+    sources = iter(jobs)
     left = True
+
+    def give(source: Source) -> None:
+        tries[source.id] += 1
+        waiting[team.executor.submit(finish, task.alone(source), before(source), source)] = source
+
     try:
         while left or waiting:
-            while left and len(waiting) < AHEAD * max(1, team.size()):
-                job = next(source, None)
-                if job is None:
-                    left = False
-                else:
-                    waiting[team.executor.submit(finish, task.alone(job), before(job), job)] = job
+            free = AHEAD * max(1, team.size()) - len(waiting)
+            given = list(islice(sources, max(0, free)))
+            left = len(given) == free or free <= 0
+            for source in given:
+                give(source)
             done, _ = concurrent.futures.wait(waiting, timeout=1, return_when=FIRST_COMPLETED)
             for future in done:
-                yield _result(team, future, waiting.pop(future))
+                source = waiting.pop(future)
+                try:
+                    result = future.result()
+                except team.lost as error:
+                    if tries[source.id] == TRIES:
+                        raise _lost(source, "each worker that had it died: does it need more memory than they have?") from error
+                    give(source)
+                except (BrokenExecutor, CancelledError) as error:
+                    raise _lost(source, "its worker was lost, and the others with it") from error
+                else:
+                    del tries[source.id]
+                    yield result
     finally:
         for future in waiting:
             future.cancel()
 
 
-def _result(team: Team, future: Future[Finished], source: Source) -> Finished:
-    lost: tuple[type[BaseException], ...] = (BrokenExecutor, CancelledError, *team.lost)
-    try:
-        return future.result()
-    except lost as error:
-        reason = str(error) or type(error).__name__
-        raise ThreecadError(
-            f"{source.id}: its worker was lost ({reason}); what is finished is kept, run the same command again"
-        ) from error
+def _lost(source: Source, why: str) -> ThreecadError:
+    return ThreecadError(f"{source.id}: {why}; what is finished is kept, run the same command again")

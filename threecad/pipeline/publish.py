@@ -35,7 +35,7 @@ from threecad.formats.dataset import (
 from threecad.formats.raw import Found
 from threecad.pipeline import config
 from threecad.pipeline.config import Pipeline
-from threecad.pipeline.files import HOME, Files, same
+from threecad.pipeline.files import HOME, Files
 from threecad.pipeline.record import CASE, File, Outline, Record, used
 from threecad.pipeline.sources import Known
 from threecad.pipeline.store import Store
@@ -127,7 +127,7 @@ def publish(
     Raises ThreecadError when the audit of what was written finds a leak: that would be a bug of ours, and no manifest is written.
     """
     origin = made_from(ids, known, found, settings, raw, decisions)
-    if not fresh and stands(store.out, origin):
+    if not fresh and stands(store.out, origin, store.files):
         store.fold(ids)
         store.clean()
         return read_manifest(store.out), False
@@ -172,7 +172,7 @@ def publish(
     leaks = [finding for finding in findings if finding.code is Code.LEAK and finding.action is not Action.KEPT]
     if leaks:
         raise ThreecadError(
-            f"{store.out}: the audit found {len(leaks)} leaks between splits, the first: {leaks[0].source}: {leaks[0].detail}"
+            f"{store.place}: the audit found {len(leaks)} leaks between splits, the first: {leaks[0].source}: {leaks[0].detail}"
         )
     findings.sort(key=lambda each: (each.code, each.source, -1 if each.shape is None else each.shape, each.detail))
     with _sheet(store, "findings.jsonl", digests) as sheet:
@@ -345,6 +345,9 @@ class _Sheet:
         self._hash.update(data)
         return self._file.write(data)
 
+    def leave(self) -> None:
+        self._file.close()
+
     def close(self) -> str:
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -356,7 +359,11 @@ class _Sheet:
 @contextmanager
 def _sheet(store: Store, path: str, digests: dict[str, str]) -> Iterator[Any]:
     sheet = _Sheet(store.out / path)
-    yield sheet
+    try:
+        yield sheet
+    except BaseException:
+        sheet.leave()
+        raise
     digests[path] = sheet.close()
     store.files.send(path)
 
@@ -415,12 +422,12 @@ def made_from(
     return _digest([settings.model_dump(mode="json"), findings, keys, raw, decisions.text()])
 
 
-def stands(out: Path, origin: str) -> bool:
+def stands(out: Path, origin: str, files: Files) -> bool:
     """Whether the folder already is the data set made from `origin`, its lists untouched (`Store.load` saw to the tiles)."""
     try:
         noted = json.loads((out / FINISHED).read_bytes())
         return noted["made_from"] == origin and all(
-            same(out / path, File(*kept), digest=False) for path, kept in noted["lists"].items()
+            files.holds(path, File(*kept), digest=False) for path, kept in noted["lists"].items()
         )
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return False  # none, or damaged

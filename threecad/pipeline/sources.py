@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from collections import Counter
@@ -17,7 +16,7 @@ from threecad.errors import LayoutError, ReadError
 from threecad.formats import images, jpeg, labelme, png, raw
 from threecad.formats.cases import Decisions
 from threecad.formats.remote import Looks, Place, Remote
-from threecad.imaging import crops, drawing, polygons, tiling
+from threecad.imaging import crops, polygons, tiling
 from threecad.pipeline import config, journey, threads
 from threecad.pipeline.config import Pipeline
 from threecad.pipeline.files import Files
@@ -228,6 +227,8 @@ class Task:
                 files["types"] = png.encode_mask(tile.types)
                 segments[number] = journey.segmentations(made, number)
                 if self.settings.write.previews:
+                    from threecad.imaging import drawing
+
                     files["preview"] = png.encode_png(drawing.preview(tile), effort)
             if tile.ignore is not None and tile.ignore.any():
                 files["ignore"] = png.encode_mask(tile.ignore)
@@ -243,7 +244,7 @@ class Task:
                 types=tuple(sorted({region.label for region in made.regions if not region.ignore})),
                 fingerprint=print_.hex() if print_ else None,
                 findings=tuple(findings),
-                regions=tuple(_outline(made, number) for number in range(len(made.regions))),
+                regions=_outlines(made),
                 tiles=tuple(
                     Piece(window, state, defects, segments.get(number, ()), stored.get(number, {}))
                     for number, (window, state, defects) in enumerate(made.tiles)
@@ -300,17 +301,22 @@ class Task:
         text = data[source.annotation]
         if text is None:
             return None
-        before = self.found.peeks.get(source.annotation)
+        before = self.found.peeks.get(source.annotation)  # None: `find` could not read it, and has said so
         try:
-            if before is not None and labelme.peek_bytes(text, source.annotation) != before:
-                # Categories' types and the key rest on what was seen then; the next run sees it as it is now.
-                detail = f"{source.annotation}: it changed during the run"
-                findings.append(Finding(Code.FILE_UNREADABLE, Action.QUEUED, source.id, None, detail))
-                return None
+            now = labelme.peek_bytes(text, source.annotation)
+        except ReadError:
+            now = None
+        if now != before:
+            # Categories' types and the key rest on what was seen then; the next run sees it as it is now.
+            detail = f"{source.annotation}: it changed during the run"
+            findings.append(Finding(Code.FILE_UNREADABLE, Action.QUEUED, source.id, None, detail))
+            return None
+        if now is None:
+            return None
+        try:
             return labelme.parse(text, source.annotation, source.id)
         except ReadError as error:
-            if before is not None:  # else `find` has said so
-                findings.append(Finding(Code.ANNOTATION_UNREADABLE, Action.QUEUED, source.id, None, str(error)))
+            findings.append(Finding(Code.ANNOTATION_UNREADABLE, Action.QUEUED, source.id, None, str(error)))
             return None
 
     def picture(self, source: Source, data: dict[str, bytes | None], findings: list[Finding]) -> images.Picture | None:
@@ -375,7 +381,8 @@ class Reader:
             self._fail(path, source, f"it cannot be read ({error.strerror})", findings)
             return None
         self.inputs[path] = digest
-        young = time.time_ns() - max(after.st_mtime_ns, after.st_ctime_ns) < RACY_NS
+        told = isinstance(after, Looks) and after.st_ctime_ns != 0  # by the store: any change will show, and clocks do not matter
+        young = not told and time.time_ns() - max(after.st_mtime_ns, after.st_ctime_ns) < RACY_NS
         self.seen[path] = None if young else (after.st_size, after.st_mtime_ns, after.st_ctime_ns)
         if data is None and path == source:
             detail = f"{after.st_size} bytes, more than an image of read.max_megapixels can need"
@@ -430,16 +437,10 @@ def type_lists(found: raw.Found, settings: Pipeline) -> dict[str, dict[str, int]
     return lists
 
 
-def _outline(made: journey.Plan, number: int) -> Outline:
-    region = made.regions[number]
-    return Outline(
-        uid=region.uid,
-        label=region.label,
-        shapes=region.shapes,
-        ignore=region.ignore,
-        area=float(region.geometry.area),
-        pixels=made.pixels[number],
-        geometry=json.dumps(region.geometry.__geo_interface__, separators=(",", ":"), sort_keys=True),
+def _outlines(made: journey.Plan) -> tuple[Outline, ...]:
+    return tuple(
+        Outline(region.uid, region.label, region.shapes, region.ignore, float(region.geometry.area), pixels, geometry)
+        for region, pixels, geometry in zip(made.regions, made.pixels, journey.outlines(made.regions), strict=True)
     )
 
 

@@ -21,7 +21,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
@@ -32,6 +32,7 @@ from filelock import FileLock, Timeout
 from threecad.errors import BusyError, ConfigError, LayoutError
 from threecad.formats import layout
 from threecad.formats.cases import DECISIONS, MOST_BYTES, Decisions
+from threecad.formats.remote import Place
 from threecad.pipeline import record as records
 from threecad.pipeline.files import HOME, Disk, Files, staged, write_atomically
 from threecad.pipeline.record import CASE, File, Record
@@ -49,8 +50,10 @@ class _Line:
 class Store:
     """The memory of one output folder; made by `hold`, which also locks it."""
 
-    def __init__(self, out: Path, files: Files | None = None) -> None:
+    def __init__(self, out: Path, files: Files | None = None, place: Place | None = None) -> None:
         self.out = out
+        self.place: Place = out if place is None else place
+        """Where the data set is, as people name it; `out` is where its lists are written."""
         self.home = out / HOME
         self.files: Files = Disk(out.absolute()) if files is None else files  # a worker may stand in another folder
         self._lines: dict[str, _Line] = {}
@@ -291,10 +294,15 @@ def refuse_foreign(out: Path, raw: str, *, overwrite: bool) -> None:
         return
     if out.is_dir() and not home.is_dir() and any(out.iterdir()):
         raise LayoutError(f"{out}{os.sep} holds files that threecad did not write; choose another folder or pass --overwrite")
+    refuse_other_raw(home, f"{out}{os.sep}", raw, overwrite=overwrite)
+
+
+def refuse_other_raw(home: Path, out: object, raw: str, *, overwrite: bool) -> None:
+    """Raise LayoutError where what is remembered in `home`, of the data set `out`, is of another raw folder."""
     note = home / "raw"
     begun = note.exists() and any((home / _name(journal)).exists() for journal in (True, False))
-    if begun and (before := _noted(note)) not in (None, raw):
-        raise LayoutError(f"{out}{os.sep} was made from {before!r}, not {raw!r}; choose another folder or pass --overwrite")
+    if begun and not overwrite and (before := _noted(note)) not in (None, raw):
+        raise LayoutError(f"{out} was made from {before!r}, not {raw!r}; choose another folder or pass --overwrite")
 
 
 def _noted(note: Path) -> str | None:
@@ -314,20 +322,24 @@ def hold(out: Path, raw: str, *, overwrite: bool) -> Iterator[Store]:
     others; files that threecad did not write stay where they are.
     """
     refuse_foreign(out, raw, overwrite=overwrite)
-    home = out / HOME
-    home.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(home / "lock")
+    (out / HOME).mkdir(parents=True, exist_ok=True)
+    with locked(out), closing(Store(out)) as store:
+        refuse_foreign(out, raw, overwrite=overwrite)  # the run that held it may just have made it
+        write_atomically(store.home / "raw", json.dumps(raw).encode() + b"\n")
+        yield store
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Keep other runs away from a data set of ours. BusyError where one is at it."""
+    lock = FileLock(out / HOME / "lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
         raise BusyError(f"{out}{os.sep} is being written by another run; wait for it, or choose another folder") from None
-    store = Store(out)
     try:
-        refuse_foreign(out, raw, overwrite=overwrite)  # the run that held it may just have made it
-        write_atomically(home / "raw", json.dumps(raw).encode() + b"\n")
-        yield store
+        yield
     finally:
-        store.close()
         lock.release()
 
 

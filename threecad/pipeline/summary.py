@@ -17,14 +17,12 @@ from rich.table import Table
 from rich.text import Text
 
 from threecad.domain import MEANING, Action, Code, Split, State
-from threecad.formats.dataset import Manifest
-from threecad.pipeline.check import Check, Row
-from threecad.pipeline.config import Pipeline
-from threecad.pipeline.convert import Conversion, Progress
-from threecad.pipeline.publish import UNUSED
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # everybody's words stand here, too: who wants `plain` need not load all that a conversion does
+    from threecad.formats.dataset import Manifest
+    from threecad.pipeline.check import Check
     from threecad.pipeline.companions import Companions
+    from threecad.pipeline.convert import Conversion, Progress
 
 _ALIKE = (
     "But {page} shows tiles that stand in two splits and look the same or nearly so, though their photographs differ: "
@@ -98,8 +96,11 @@ def _clock(seconds: float) -> str:
     return f"{hour}:{minute:02d}:{second:02d}"
 
 
-def show(done: Conversion, raw: Path, beside: Companions | None = None) -> None:
+def show(done: Conversion, raw: str | Path, beside: Companions | None = None) -> None:
     """Print the summary of a conversion, and where the page beside it is."""
+    from threecad.pipeline.config import Pipeline
+    from threecad.pipeline.publish import UNUSED
+
     console = terminal()
     manifest = done.manifest
     if manifest is None:
@@ -116,7 +117,7 @@ def show(done: Conversion, raw: Path, beside: Companions | None = None) -> None:
         say(console, f"Nothing to do: {count(done.unchanged, 'source')} unchanged ({done.seconds:.1f} s).")
     if done.queued:
         waiting = sum(actions.get(Action.QUEUED, 0) for actions in manifest.findings.values())
-        own = [] if manifest.pipeline == _DEFAULTS else ["--pipeline", str(done.out / "pipeline.toml")]
+        own = [] if manifest.pipeline == Pipeline().model_dump(mode="json") else ["--pipeline", str(done.out / "pipeline.toml")]
         say(console, f"Relabel queue: {done.out / 'relabel.csv'} ({count(waiting, 'entry', 'entries')})", whole=True)
         say(console, f"Data set: {done.out}", whole=True)
         if beside is not None:
@@ -131,10 +132,16 @@ def show(done: Conversion, raw: Path, beside: Companions | None = None) -> None:
         say(console, after if used else "It holds no image: the findings say why.", whole=True)
 
 
-def show_check(done: Check, raw: Path, *, like: bool = False) -> None:
+def show_check(done: Check, raw: str | Path, *, like: bool = False) -> None:
     """Print the summary of a check; `like` says that it ran with options a conversion has to be given again."""
+    from threecad.pipeline.check import Row
+
     console = terminal()
-    head = [raw.resolve().name, count(done.images, "image"), count(done.annotated, "annotation")]
+    head = [
+        raw.rstrip("/").rpartition("/")[2] if isinstance(raw, str) else raw.resolve().name,
+        count(done.images, "image"),
+        count(done.annotated, "annotation"),
+    ]
     head.append(count(len(done.rows), "category", "categories"))
     if done.versions:
         head.append(f"labelme {_versions(done.versions)}")
@@ -203,7 +210,6 @@ def plain(text: object) -> str:
 
 _TO_DO = (Action.QUEUED, Action.DROPPED)
 _SHAPES = ("total", "kept", "repaired", "queued", "dropped")
-_DEFAULTS = Pipeline().model_dump(mode="json")
 _MORE_THAN_A_SCREEN = 1000
 """Columns of what is no terminal: nothing is folded there."""
 
@@ -247,6 +253,8 @@ def _rehearsal(done: Conversion) -> str:
 
 def _tiles(manifest: Manifest) -> Table:
     """How many tiles of each category went where; eight columns of numbers and a name fit 80 characters."""
+    from threecad.pipeline.publish import UNUSED
+
     columns: dict[str, tuple[str, tuple[State, ...]]] = {
         "train": (Split.TRAIN, tuple(State)),
         "valid.": (Split.VALIDATION, tuple(State)),

@@ -163,7 +163,7 @@ def test_a_mask_that_cannot_be_read_gives_no_plane(data: bytes) -> None:
 
 
 def test_a_mask_of_too_many_pixels_is_never_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(masks, "_MAX_PIXELS", 10)
+    monkeypatch.setattr(masks, "MOST_PIXELS", 10)
     name, detail, _ = flaw(saved(gray(255)))
     assert name == "MASK_UNREADABLE"
     assert "max_megapixels" not in detail

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """The markers that start a frame (SOF0 to SOF15); the three others among them hold tables."""
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_SCANS = 100
+"""Scans a picture may be refined in. Encoders need some ten; each goes over all of it, and need not have more than ten bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +34,13 @@ class Jpeg:
     """Offset of the first scan."""
     extras: tuple[tuple[int, int], ...]
     """(start, end) of the segments with EXIF or XMP."""
+    refined: bool
+    """Whether there are further scans behind the first one; else libjpeg stops at its end."""
 
     @staticmethod
     def parse(read: Read) -> Jpeg:
         """Walk the segments up to the first scan."""
-        frame, exif, offset = None, b"", 2
+        frame, exif, offset, progressive = None, b"", 2, False
         extras = []
         for _ in range(MOST):
             filler, marker = exactly(read, offset, 2)
@@ -48,7 +54,7 @@ class Jpeg:
             length = int.from_bytes(exactly(read, offset + 2, 2))
             body = exactly(read, offset + 4, max(length - 2, 0)) if marker in _FRAMES or marker in (0xE1, 0xDA) else b""
             if marker in _FRAMES and frame is None:
-                frame = body
+                frame, progressive = body, marker in _PROGRESSIVE
             if marker == 0xE1:
                 extras.append((offset, offset + 2 + length))
                 exif = exif or (body if body.startswith(b"Exif\0\0") else b"")
@@ -64,12 +70,15 @@ class Jpeg:
             raise Fault(f"a JPEG of {precision} bits; expected 8")
         if channels not in (1, 3, 4):
             raise Fault(f"a JPEG of {channels} channels; expected 1, 3 or 4")
-        return Jpeg(Size(height, width), orientation_of(exif), channels, offset, tuple(extras))
+        refined = progressive or body[:1] != frame[5:6]  # or one channel after the other
+        return Jpeg(Size(height, width), orientation_of(exif), channels, offset, tuple(extras), refined)
 
     def decode(self, data: memoryview) -> tuple[Pixels, list[Note]]:
         """libjpeg conceals damage and completes a cut-off image in gray; in strict mode it says so instead."""
         import simplejpeg
 
+        if self.refined and next(islice(re.finditer(rb"\xff\xda", data[self.scan :]), _SCANS, None), None) is not None:
+            raise Fault(f"damaged: a JPEG of more than {_SCANS} scans")
         if self.channels == 4:
             return self._by_pillow(data), []
         colours = "GRAY" if self.channels == 1 else "RGB"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from threecad.formats.containers import Note, Pixels
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_END = b"\0\0\0\0IEND\xaeB`\x82"
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 """PNG's colour types (gray, RGB, palette, gray with alpha, RGB with alpha) and the bits each may have."""
 
@@ -75,13 +76,9 @@ class Png:
             stated = int.from_bytes(data[offset + length - 4 : offset + length])
             if isal_zlib.crc32(data[offset + 4 : offset + length - 4]) != stated:
                 raise Fault(f"damaged: the checksum of its {ascii(kind.decode('latin-1'))[1:-1]} chunk does not fit")
-        # The decoder gets no ancillary chunk: it would unpack profiles, play animations and print warnings.
-        needed = {b"IHDR", b"PLTE", b"IDAT", b"IEND"} | ({b"tRNS"} if self.colour == 3 else set())
-        if any(kind not in needed for kind, _, _ in self.chunks):
-            data = memoryview(
-                b"".join([SIGNATURE, *(data[at : at + length] for kind, at, length in self.chunks if kind in needed)])
-            )
-        pixels = by_opencv(data)
+        if not any(kind == b"IDAT" for kind, _, _ in self.chunks):
+            raise Fault("damaged: a PNG without pixels")
+        pixels = by_opencv(self.plain(data))
         if pixels.dtype != (np.uint16 if self.depth == 16 else np.uint8):
             raise Fault(f"damaged: decodes to {pixels.dtype}, not to the {self.depth} bits it states")
         notes = first_of(self.frames, "frames")
@@ -94,6 +91,17 @@ class Png:
             return np.ascontiguousarray(pixels[..., 0]), notes
         pixels = rgb(pixels)
         return pixels, notes + self._keyed(pixels)
+
+    def plain(self, data: memoryview) -> memoryview:
+        """The file without ancillary chunks: the decoder would unpack profiles, play animations and print warnings.
+
+        Nor does it get what stands behind the end, or in it: it reads on there, and a few bytes can make it ask for gigabytes.
+        """
+        needed = {b"IHDR", b"PLTE", b"IDAT"} | ({b"tRNS"} if self.colour == 3 else set())
+        if all(kind in needed for kind, _, _ in self.chunks[:-1]) and self.chunks[-1][2] == len(_END):
+            return data[: self.chunks[-1][1] + len(_END)]
+        kept = (data[at : at + length] for kind, at, length in self.chunks if kind in needed)
+        return memoryview(b"".join([SIGNATURE, *kept, _END]))
 
     def _keyed(self, pixels: Any) -> list[Note]:
         """A note where a pixel has the one colour that tRNS declares transparent (gray and RGB only)."""

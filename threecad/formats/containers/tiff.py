@@ -27,6 +27,8 @@ _PASSED_ON = (_FILL, 292, 293, 347, 530)
 _WANTED = frozenset(range(254, 340)) | {347, 530}
 _PAGES, _ENTRIES = 10_000, 1_000
 """Directories that are followed to count the pages, and the entries one may have: together some two seconds."""
+_SPARE = 1 << 24
+"""Pixels that the tiles of a small image may have beyond it: one of 4096 × 4096. A codec makes room for whole tiles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,10 @@ class Tiff:
             across, down = self.tags.get(_TILE_WIDTH, (0,))[0], self.tags.get(_TILE_HEIGHT, (0,))[0]
             if not across or not down:
                 raise Fault("damaged: TIFF tiles without a size")
-            count = -(-width // across) * -(-height // down) * planes
+            whole = -(-width // across) * -(-height // down) * across * down
+            if whole > 4 * self.size.area + _SPARE:
+                raise Fault(f"damaged: TIFF tiles of {across} × {down} pixels, far more than the image has")
+            count = whole // (across * down) * planes
             places, lengths = self.tags[_TILES], self.tags.get(_TILE_LENGTHS, ())
         else:
             count = -(-height // self._rows()) * planes

@@ -187,16 +187,35 @@ def is_good(folder: str) -> bool:
     return folder.casefold() in GOOD_FOLDERS
 
 
-def shown(name: str) -> str:
-    """A name as a message may hold it: controls, ends of lines and bytes that are not UTF-8 are escaped.
+def shown(name: str, most: int = 4096) -> str:
+    """A name as a message may hold it: controls, ends of lines and bytes that are not UTF-8 are escaped. Of more than `most`
+    characters, beyond which no system has a path, the middle is left out, for a list may spell a name of a megabyte.
 
     >>> print(shown("a\\n\\udcff.png"))
     a\\n\\udcff.png
+    >>> shown("1234567890.png", most=8)
+    '123456 … ng'
     """
+    name = _cut(name, most)
     if name.isprintable():
         return name
     unsafe = {"Cc", "Cs", "Cf", "Zl", "Zp"}
-    return "".join(each.encode("unicode_escape").decode() if unicodedata.category(each) in unsafe else each for each in name)
+    escaped = (each.encode("unicode_escape").decode() if unicodedata.category(each) in unsafe else each for each in name)
+    return _cut("".join(escaped), most)
+
+
+def _cut(name: str, most: int) -> str:
+    return name if len(name) <= most else f"{name[: most - most // 4]} … {name[len(name) - most // 4 :]}"
+
+
+def writable(name: str) -> str:
+    """A name that a list tells, as a file in UTF-8 can hold it: bytes that are none, and halves of letters, which JSON can spell,
+    are escaped.
+
+    >>> print(writable("dent\\udcff"))
+    dent\\udcff
+    """
+    return name if name.isprintable() else name.encode("utf-8", "backslashreplace").decode()
 
 
 def listed(names: Iterable[str], most: int = 8) -> str:
@@ -207,7 +226,7 @@ def listed(names: Iterable[str], most: int = 8) -> str:
     """
     ordered = sorted(names)
     more = f" and {len(ordered) - most} more" if len(ordered) > most else ""
-    return ", ".join(map(shown, ordered[:most])) + more or "nothing"
+    return ", ".join(shown(name, 100) for name in ordered[:most]) + more or "nothing"
 
 
 def contents(root: Path) -> str:

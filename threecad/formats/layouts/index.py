@@ -17,7 +17,7 @@ from typing import Any
 from threecad.domain import MaskFile
 from threecad.errors import LayoutError, ReadError
 from threecad.formats.layouts import Listing, Request
-from threecad.formats.layouts.files import Tree, joined, listing
+from threecad.formats.layouts.files import Tree, joined, listing, writable
 from threecad.formats.layouts.pair import asked, listing_of, pairs
 
 NAME = "index"
@@ -60,8 +60,8 @@ def _names(tree: Tree, path: str) -> Mapping[int, str]:
     found = _of_json(text, where) if path.endswith(".json") else _of_lines(text, where)
     for value, name in found.items():
         if not 0 <= value <= _LARGEST:
-            raise ReadError(f"{where}: found the number {value} for {name!r}; expected 0 to {_LARGEST}")
-    return {value: "" if name.casefold() in _BACKGROUND else name for value, name in found.items() if value}
+            raise ReadError(f"{where}: found the number {str(value)[:20]} for {name[:80]!r}; expected 0 to {_LARGEST}")
+    return {value: "" if name.casefold() in _BACKGROUND else writable(name) for value, name in found.items() if value}
 
 
 def _of_lines(text: str, where: str) -> dict[int, str]:

@@ -63,7 +63,7 @@ def entries_of(rows: Iterable[Row], find: Find) -> tuple[list[Entry], list[Findi
         mask = find(row.mask) if row.mask else None
         if row.mask and mask is None:
             findings.append(
-                without_mask(path, f"{row.place} names {row.mask!r}: {_LEAVES if inside(row.mask) is None else _NOT_THERE}")
+                without_mask(path, f"{row.place} names {row.mask[:200]!r}: {_LEAVES if inside(row.mask) is None else _NOT_THERE}")
             )
         elif not row.mask and not row.good:
             findings.append(without_mask(path, f"{row.place} names no mask"))

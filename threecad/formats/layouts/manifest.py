@@ -35,6 +35,7 @@ from threecad.formats.layouts.files import (
     listing,
     titled,
     told,
+    writable,
 )
 from threecad.formats.layouts.lists import Row, entries_of, not_listed
 
@@ -166,5 +167,5 @@ def _classes(colours: Any) -> dict[int, str] | None:
         name, colour = (entry.get(key) for key in ("class-name", "hex-color")) if isinstance(entry, dict) else (None, None)
         if not isinstance(name, str) or not isinstance(colour, str) or not re.fullmatch(r"#[0-9A-Fa-f]{6}", colour):
             return None
-        found[COLOUR + int(colour[1:], 16)] = "" if name.casefold() in _BACKGROUND else name
+        found[COLOUR + int(colour[1:], 16)] = "" if name.casefold() in _BACKGROUND else writable(name)
     return found or None

@@ -35,6 +35,7 @@ from threecad.formats.layouts.files import (
     titled,
     told,
     without_mask,
+    writable,
 )
 from threecad.formats.layouts.lists import Row, entries_of, not_listed
 
@@ -202,7 +203,7 @@ class _Names:
         self._wanted = None if wanted is None else tuple(sorted(wanted.items()))
         self.labels_of = cache(self._annotated)
         self.numbers = cache(self._numbers)
-        self.same = cache(str.strip)
+        self.same = cache(lambda thing: writable(thing.strip()))
 
     def labels(self, category: str, image: str) -> tuple[str, ...]:
         """The types of one image, as image_anno.csv tells them."""
@@ -222,7 +223,7 @@ class _Names:
         spelt = {name.casefold(): name for _, name in self.numbers(category)}
         found = {}
         for _, (image, label) in _lines(self._tree, path, ("image", "label"), ("image", "label")):
-            names = [name.strip() for name in label.split(",")]
+            names = [writable(name.strip()) for name in label.split(",")]
             types = tuple(sorted({spelt.get(name.casefold(), name) for name in names if name and not is_good(name)}))
             path = inside(image) or ""
             if types:

@@ -1,10 +1,10 @@
 """`evaluate`: how good a run is, measured on the test images of a data set.
 
-choosing.py    which images test                     results.py   what comes out, as values
-looking.py     the pass over them                    tables.py    as text: terminal, CSV, LaTeX
-measuring.py   figures of a category                 curves.py, gallery.py   as pictures
-cases.py       images to look at                     writing.py   the folder of results
-folders.py     which folders may be written into
+choosing.py    which images test                 results.py    what comes out, as values
+looking.py     the pass over them                record.py     as JSON, with its schema
+measuring.py   figures of a category             tables.py     as text: terminal, CSV, LaTeX
+cases.py       images to look at                 drawing.py    as pictures: curves.py, gallery.py
+folders.py     which folders may be written to   writing.py    the folder of results
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from threecad.learning.evaluate.choosing import tests
 from threecad.learning.evaluate.folders import data_name, mark_maps, refuse_maps
 from threecad.learning.evaluate.looking import Terms, look, map_names
 from threecad.learning.evaluate.measuring import measure
-from threecad.learning.evaluate.results import CategoryResult, Evaluation, Judged, as_json
+from threecad.learning.evaluate.record import as_json
+from threecad.learning.evaluate.results import CategoryResult, Evaluation, Judged
 from threecad.learning.evaluate.writing import write
 from threecad.learning.runs import Run
 from threecad.pipeline.convert import Progress, cores

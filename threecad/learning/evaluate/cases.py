@@ -54,7 +54,8 @@ def pick(
 def _case(
     detector: Detector, device: torch.device, data: Dataset, at: int, judged: Judged, kind: Kind, recipe: Recipe, precision: str
 ) -> Case:
-    opened = open_image(data, at, recipe)
+    item = data[at]
+    opened = open_image(data.rows[at], item, recipe)
     ((_, maps, _),) = predictions(detector, device, [opened], recipe.data.size, precision)
     whole = unfit(maps, opened.fits, opened.size, align_corners=recipe.score.align_corners)
     height, width = shrunk(opened.size)
@@ -66,7 +67,7 @@ def _case(
         type=judged.type,
         score=judged.score,
         found=judged.found,
-        image=fit_image(data[at]["image"], fit, side)[:height, :width].copy(),
+        image=fit_image(item["image"], fit, side)[:height, :width].copy(),
         mask=fit_mask(opened.mask, fit, side)[:height, :width].copy() if known else None,
         map=_scaled(whole, height, width),
     )

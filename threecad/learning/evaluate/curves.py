@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,13 +13,12 @@ from matplotlib.ticker import MaxNLocator
 
 from threecad.learning.evaluate.tables import percent
 from threecad.pipeline.plots.frames import nothing, place
-from threecad.pipeline.plots.lettering import Sheet, fit
+from threecad.pipeline.plots.lettering import fit
 from threecad.pipeline.plots.style import BLUE, GREEN, GREY, INK, NAME, ORANGE, PAGE, PALE, PURPLE, RED, SKY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from threecad.curation.statistics import Statistics
     from threecad.learning.evaluate.results import CategoryResult, Evaluation
     from threecad.metrics import Curve
     from threecad.pipeline.plots.lettering import Lettering
@@ -60,7 +59,7 @@ def pr(done: Evaluation, lettering: Lettering) -> Figure:
         ("Images", "image_ap", lambda each: each.curves.image_pr),
         ("Pixels", "pixel_ap", lambda each: each.curves.pr),
     ]
-    return _panels(done, lettering, panels, ("recall", "precision"), what="average precision")
+    return _panels(done, lettering, panels, ("recall", "precision"), what="AP")
 
 
 def pro(done: Evaluation, lettering: Lettering) -> Figure:
@@ -113,8 +112,7 @@ def _key(figure: Figure, done: Evaluation, lettering: Lettering, columns: Sequen
     texts: list[tuple[str, list[str], Line2D | None]] = [(f"{what}, %", [title for title, _ in columns], None)]
     shown = done.categories[:MOST]
     room = width - 0.06 - left - 0.26
-    sheet = Sheet(cast("Statistics", None), lettering)  # of which labels need no more
-    labels = sheet.label([each.category for each in shown], room - _COLUMN * len(columns))
+    labels = lettering.label([each.category for each in shown], room - _COLUMN * len(columns))
     for at, (each, label) in enumerate(zip(shown, labels, strict=True)):
         colour, dash = _looks(at)
         values = [percent(each.figures[name]) for _, name in columns]

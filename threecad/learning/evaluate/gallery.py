@@ -66,7 +66,7 @@ def cases(done: Evaluation, lettering: Lettering) -> Figure:
         "Best and worst: the highest and the lowest score of defective images, the best among those that are highest inside the "
         "truth; good: the highest of good images.",
         "Blue: the truth. White: where the score reaches the category's threshold.",
-        "\\u…: no font that is installed has the letter" if lettering.missing else "",
+        lettering.note,
         more(hidden, "category", "categories"),
     )
     foot = 0.1 * sum(map(bool, notes)) + 0.06

@@ -22,18 +22,20 @@ import torch
 from threecad.curation import sizes
 from threecad.domain import Size
 from threecad.errors import ConfigError, ReadError, ThreecadError
-from threecad.formats.maps import Scale, write_map
+from threecad.formats.maps import write_map
 from threecad.imaging.raster import components
 from threecad.learning.devices import precision
 from threecad.learning.evaluate.results import Judged
 from threecad.learning.fitting import Fit, fit_image, fit_mask, fits, unfit
+from threecad.learning.predict.passing import mapped
+from threecad.learning.predict.writing import scale_of
 from threecad.metrics import Meter
 from threecad.pipeline.convert import Progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from threecad.formats.dataset import Dataset
+    from threecad.formats.dataset import Dataset, Item
     from threecad.formats.folders import Row
     from threecad.learning.config import Recipe
     from threecad.learning.model import Detector
@@ -128,7 +130,9 @@ def look(
 
     settings = terms.recipe.data
     with ThreadPoolExecutor(workers, "threecad") as pool:
-        opened = ahead(pool, lambda index: open_image(data, index, terms.recipe), range(len(data)), lambda one: one.nbytes)
+        opened = ahead(
+            pool, lambda at: open_image(data.rows[at], data[at], terms.recipe), range(len(data)), lambda one: one.nbytes
+        )
         try:
             seen = predictions(detector, device, opened, settings.size, terms.precision, batch_size)
             for one in ahead(pool, judge, seen, lambda _: largest):
@@ -160,9 +164,8 @@ def ahead(
         yield waiting.popleft().result()
 
 
-def open_image(data: Dataset, index: int, recipe: Recipe) -> Opened:
-    """Decode an image and its mask, and cut the squares."""
-    item = data[index]
+def open_image(row: Row, item: Item, recipe: Recipe) -> Opened:
+    """A decoded image with its mask, cut into squares."""
     size = Size(*item["gt_mask"].shape)
     found = fits(size, recipe.data)
     side = recipe.data.size
@@ -172,9 +175,8 @@ def open_image(data: Dataset, index: int, recipe: Recipe) -> Opened:
     defective = bool(item["gt_label"])
     mask: NDArray[np.bool_] = item["gt_mask"]
     marked = bool(mask.any())
-    return Opened(
-        data.rows[index], size, found, squares, mask, marked, defective, (item["types"] or item["type"]) if defective else ""
-    )
+    kinds = (item["types"] or item["type"]) if defective else ""
+    return Opened(row, size, found, squares, mask, marked, defective, kinds)
 
 
 def predictions(
@@ -210,18 +212,11 @@ def _done(waiting: deque[_Waiting]) -> Iterator[tuple[Opened, NDArray[np.float32
 
 
 def _detect(detector: Detector, device: torch.device, pending: Sequence[tuple[_Waiting, int]], wanted: str) -> None:
-    squares_BHW3 = np.stack([one.opened.squares[place] for one, place in pending])
-    try:
-        with torch.inference_mode(), autocast(device, wanted):
-            # As the pixels lie, that is channels last.
-            images_B3HW = torch.from_numpy(squares_BHW3).to(device).permute(0, 3, 1, 2).float() / 255
-            said = detector(images_B3HW)
-            maps, scores = said.map_BHW.float().cpu().numpy(), said.score_B.float().cpu().numpy()
-    except torch.OutOfMemoryError:
-        less = max(len(pending) // 2, 1)
-        advice = f"try {less}" if less < len(pending) else "try --device cpu"
-        raise ThreecadError(f"the memory of {device} is too small for --batch-size {len(pending)}; {advice}") from None
-    for (one, place), map_, score in zip(pending, maps, scores, strict=True):
+    """The detector's word on some squares, noted with their images."""
+    squares_BHWC = np.stack([one.opened.squares[place] for one, place in pending])
+    with autocast(device, wanted):
+        said = mapped(detector, squares_BHWC)
+    for (one, place), (map_, score) in zip(pending, said, strict=True):
         one.maps[place], one.scores[place] = map_, score
         one.left -= 1
 
@@ -307,24 +302,19 @@ def _squares(opened: Opened, maps: NDArray[np.float32], side: int) -> Iterator[t
 
 
 def map_names(rows: Sequence[Row]) -> dict[str, str]:
-    """The file of each image's map below the folder of maps: the image's path as a PNG, its whole name kept where two images
-    differ in their suffix alone. ReadError for a path that would lead out of the folder."""
-    names: dict[str, str] = {}
-    used: set[str] = set()
-    for row in rows:
-        path = PurePosixPath(row.image)
+    """The file of each image's map below the folder of maps: the image's path as a PNG. Where two images differ in their suffix
+    alone, all maps keep it (`000.bmp.png`), for whoever reads them expects one habit. ReadError for a path that would lead out of
+    the folder."""
+    paths = [PurePosixPath(row.image) for row in rows]
+    for path in paths:
         if path.is_absolute() or ".." in path.parts:
-            raise ReadError(f"{row.image}: leads out of the data set")
-        name = str(path.with_suffix(".png"))
-        if name in used:
-            name = f"{path}.png"
-        used.add(name)
-        names[row.image] = name
-    return names
+            raise ReadError(f"{path}: leads out of the data set")
+    alike = len({str(path.with_suffix("")).casefold() for path in paths}) < len(paths)
+    return {row.image: f"{path}.png" if alike else str(path.with_suffix(".png")) for row, path in zip(rows, paths, strict=True)}
 
 
 def _write(folder: Path, name: str, whole: NDArray[np.float32], recipe: Recipe) -> None:
-    path, scale = folder / name, scale_of(recipe)
+    path, scale = folder / name, scale_of(recipe.model)
     if not Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(folder)):
         raise ConfigError(f"{path}: a link leads out of the folder of score maps; expected a folder without one")
     most = scale.offset + 65535 * scale.slope
@@ -333,9 +323,3 @@ def _write(folder: Path, name: str, whole: NDArray[np.float32], recipe: Recipe) 
         write_map(path, np.clip(whole, 0, np.float32(most)), scale)
     except OSError as error:
         raise ThreecadError(f"{path}: cannot be written ({error.strerror or error})") from None
-
-
-def scale_of(recipe: Recipe) -> Scale:
-    """One scale for all maps of a run, so that programs that know nothing of it may compare them: 1 − cos at three levels, each
-    0 to 2, and the segmentation's 0 to 1."""
-    return Scale.between(0.0, 6.0 * recipe.model.recovery + 1.0 * recipe.model.segmentation)

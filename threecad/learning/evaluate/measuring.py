@@ -9,17 +9,8 @@ import numpy as np
 
 from threecad.curation import sizes
 from threecad.formats.layouts.files import counted
-from threecad.learning.evaluate.results import (
-    FIGURES,
-    AtThreshold,
-    Case,
-    CategoryResult,
-    Curves,
-    Judged,
-    Share,
-    recalls,
-)
-from threecad.metrics import Bounded, Meter, auroc, average_precision, best_f1
+from threecad.learning.evaluate.results import AtThreshold, Case, CategoryResult, Curves, Judged, Share, recalls
+from threecad.metrics import FIGURES, Bounded, Meter, auroc, average_precision, best_f1
 from threecad.metrics import curves as drawn
 
 if TYPE_CHECKING:
@@ -83,7 +74,7 @@ def measure(
         pixels=pixels,
         anomalous_pixels=marked,
         why=tuple(why),
-        at=_at(images, threshold),
+        at=at_threshold(images, threshold),
         types=types,
         sizes=classes,
         curves=curves,
@@ -95,7 +86,8 @@ def _sure(value: float) -> Bounded:
     return Bounded(value, value, value)
 
 
-def _at(images: Sequence[Judged], threshold: Threshold) -> AtThreshold:
+def at_threshold(images: Sequence[Judged], threshold: Threshold) -> AtThreshold:
+    """What the run's threshold does to the images of a category, and to the photographs that they were cut from."""
     sources: dict[str, tuple[bool, float]] = {}
     for each in images:
         defective, score = sources.get(each.source, (False, each.score))

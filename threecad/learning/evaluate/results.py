@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from threecad.metrics import Bounded
+from threecad.metrics.figures import mean
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from threecad.metrics import Curve
+    from threecad.metrics import Bounded, Curve
 
-FIGURES = {
-    "image_auroc": "I-AUROC",
-    "pixel_auroc": "P-AUROC",
-    "aupro": "P-PRO",
-    "pixel_ap": "AP",
-    "image_ap": "image AP",
-    "image_f1": "image F1",
-    "pixel_f1": "pixel F1",
-    "pro_upstream": "P-PRO upstream",
-}
-"""Name of a figure here, and in the paper's tables: the first four are its columns."""
+UPSTREAM = "pro_upstream"
+"""The figure that is there where somebody asked for it only."""
 
 Kind = Literal["best", "worst", "false alarm"]
 Resolution = Literal["native", "model"]
@@ -180,13 +171,12 @@ class Evaluation:
 
     def mean(self, figure: str) -> tuple[float | None, int]:
         """A figure's mean over the categories that have one, each counting the same, as in the paper; and how many those are."""
-        values = [float(found) for each in self.categories if (found := each.figures[figure]) is not None]
-        return (sum(values) / len(values) if values else None), len(values)
+        return mean(each.figures[figure] for each in self.categories)
 
     @property
     def has_upstream(self) -> bool:
         """Whether anybody asked for `pro_upstream`, which is not comparable with the paper's definition."""
-        return any(each.figures["pro_upstream"] is not None for each in self.categories)
+        return any(each.figures[UPSTREAM] is not None for each in self.categories)
 
 
 def recalls(images: Sequence[Judged], classes: Sequence[str]) -> tuple[tuple[TypeRecall, ...], tuple[SizeRecall, ...]]:
@@ -203,85 +193,3 @@ def recalls(images: Sequence[Judged], classes: Sequence[str]) -> tuple[tuple[Typ
         SizeRecall(name, Share(sum(each.found_regions[at] for each in images), sum(each.regions[at] for each in images)))
         for at, name in enumerate(classes)
     )
-
-
-def as_json(done: Evaluation) -> dict[str, Any]:
-    """All but the curves, pictures and single images, as plain values; figures are shares of 1, None where undefined."""
-    return {
-        "categories": [_category(each) for each in done.categories],
-        "dataset": done.dataset,
-        "mean": {
-            name: {"categories": of, "value": value}
-            for name, (value, of) in ((name, done.mean(name)) for name in FIGURES)
-            if name != "pro_upstream" or done.has_upstream
-        },
-        "notes": list(done.notes),
-        "pro_limit": done.pro_limit,
-        "resolution": done.resolution,
-        "run": done.run,
-        "side": done.side,
-    }
-
-
-def rows(done: Evaluation) -> Iterator[dict[str, Any]]:
-    """A line of images.jsonl for each test image."""
-    for each in done.images:
-        yield {
-            "category": each.category,
-            "found": each.found,
-            "label": int(each.defective),
-            "path": each.path,
-            "regions": sum(each.regions),
-            "regions_found": sum(each.found_regions),
-            "score": each.score,
-            "type": each.type,
-        }
-
-
-def _category(found: CategoryResult) -> dict[str, Any]:
-    figures: dict[str, Any] = {
-        name: None if figure is None else {"lower": figure.lower, "upper": figure.upper, "value": figure.value}
-        for name, figure in found.figures.items()
-    }
-    if figures["pro_upstream"] is None:
-        del figures["pro_upstream"]
-    else:
-        figures["pro_upstream"]["comparable"] = False
-    for name, threshold in (("image_f1", found.image_f1_threshold), ("pixel_f1", found.pixel_f1_threshold)):
-        if figures[name] is not None:
-            figures[name]["threshold"] = threshold
-    at = found.at
-    photographs = {
-        "false_alarms": _share(at.photographs_false_alarms),
-        "found": _share(at.photographs_found),
-        "rests_on": at.photographs_rest_on,
-        "threshold": at.photographs_threshold,
-    }
-    return {
-        "anomalous_pixels": found.anomalous_pixels,
-        "category": found.category,
-        "defective": found.defective,
-        "figures": figures,
-        "images": found.images,
-        "model": found.model,
-        "pixels": found.pixels,
-        "regions": found.regions,
-        "sizes": [{"class": each.size_class, "regions": _share(each.regions)} for each in found.sizes],
-        "threshold": {
-            "expected_false_alarms": at.expected,
-            "false_alarms": _share(at.false_alarms),
-            "found": _share(at.found),
-            "photographs": photographs if at.photographs_found.total + at.photographs_false_alarms.total else None,
-            "regions": _share(at.regions),
-            "rests_on": at.rests_on,
-            "threshold": at.threshold,
-            "trained": at.trained,
-        },
-        "types": [{"images": _share(each.images), "regions": _share(each.regions), "type": each.type} for each in found.types],
-        "unmarked": found.unmarked,
-        "why": list(found.why),
-    }
-
-
-def _share(share: Share) -> dict[str, Any]:
-    return {"count": share.count, "total": share.total, "value": share.value}

@@ -9,28 +9,30 @@ import csv
 import io
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from threecad.curation import sizes
 from threecad.formats.queue import cell
-from threecad.learning.evaluate.results import FIGURES, Evaluation, Share, as_json
+from threecad.learning.evaluate.record import as_json
+from threecad.learning.evaluate.results import UPSTREAM, Evaluation, Share
 from threecad.learning.thresholds import promised
-from threecad.metrics import Bounded
+from threecad.metrics import FIGURES, Bounded
+from threecad.pipeline.scoring import tables as scoring
 from threecad.pipeline.summary import count, plain
+from threecad.pipeline.tables.data import CSV_COLUMNS
 from threecad.pipeline.tables.grid import Grid
 from threecad.pipeline.tables.terminal import put
 from threecad.pipeline.tables.tex import escaped, spelled_out
+from threecad.pipeline.tables.writing import NONE, share
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
-NONE = "–"
 MEAN = "Mean"
 WIDE = 0.0005
 """Bounds further apart than this would show in the tables' one decimal, so they are told."""
-CSV_COLUMNS = ("dataset", "table", "category", "item", "name", "value")
 MOST_COLUMNS = 10
 """Categories side by side in LaTeX, as in the paper; more stand below one another."""
 PAPER = (
@@ -58,7 +60,7 @@ def grids(done: Evaluation) -> list[Grid]:
 
 
 def _figures(done: Evaluation) -> Grid:
-    names = [name for name in FIGURES if name != "pro_upstream" or done.has_upstream]
+    names = [name for name in FIGURES if name != UPSTREAM or done.has_upstream]
     rows = []
     for each in done.categories:
         counts = [f"{number:,}" for number in (each.images, each.defective, each.regions)]
@@ -79,7 +81,7 @@ def remarks(done: Evaluation) -> list[str]:
         said.append("Each category counts the same in the mean.")
     for name, title in FIGURES.items():
         of = done.mean(name)[1]
-        if 0 < of < len(done.categories) and name != "pro_upstream":
+        if 0 < of < len(done.categories) and name != UPSTREAM:
             said.append(f"The mean of {title} is over {of} of {len(done.categories)} categories.")
     for each in done.categories:
         said += [f"{each.category}: {why}" for why in each.why]
@@ -174,20 +176,20 @@ def _sizes(done: Evaluation) -> Grid:
 
 
 def percent(figure: Bounded | float | None) -> str:
-    """A figure in per cent with one decimal, as the paper has it.
+    """A figure in per cent with one decimal, as the paper and `threecad score` have it.
 
-    >>> percent(0.8765), percent(None)
-    ('87.6', '–')
+    >>> percent(0.8765), percent(0.99999), percent(None)
+    ('87.6', '>99.9', '-')
     """
-    return NONE if figure is None else f"{100 * float(figure):.1f}"
+    return scoring.percent(None if figure is None else float(figure))
 
 
-def _found(share: Share) -> tuple[str, str]:
+def _found(those: Share) -> tuple[str, str]:
     """
     >>> _found(Share(1, 3)), _found(Share(0, 0))
-    (('33.3', '3'), ('–', '0'))
+    (('33.3', '3'), ('-', '0'))
     """
-    return percent(share.value), f"{share.total:,}"
+    return share(those.count, those.total), f"{those.total:,}"
 
 
 def csv_text(done: Evaluation) -> str:
@@ -203,11 +205,11 @@ def csv_text(done: Evaluation) -> str:
     return text.getvalue()
 
 
-def _long(data: Mapping[str, object]) -> Iterator[tuple[object, ...]]:
+def _long(data: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
     """(table, category, item, name, value) of each number."""
     for name in ("resolution", "side", "pro_limit"):
         yield "evaluation", "", "", name, data[name]
-    for each in data["categories"]:  # type: ignore[attr-defined]
+    for each in data["categories"]:
         category = each["category"]
         for name in ("images", "defective", "unmarked", "regions", "pixels", "anomalous_pixels"):
             yield "counts", category, "", name, each[name]
@@ -218,7 +220,7 @@ def _long(data: Mapping[str, object]) -> Iterator[tuple[object, ...]]:
             for row in each[table]:
                 rest = {name: value for name, value in row.items() if name != key}
                 yield from ((table, category, row[key], name, value) for name, value in _leaves(rest))
-    for figure, values in data["mean"].items():  # type: ignore[attr-defined]
+    for figure, values in data["mean"].items():
         yield from (("mean", "", figure, name, value) for name, value in values.items())
 
 

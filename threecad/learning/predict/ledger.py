@@ -118,7 +118,7 @@ def refuse_foreign(out: Path, images: str, *, overwrite: bool) -> None:
 def _noted(note: Path) -> str | None:
     try:
         name = json.loads(note.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return name if isinstance(name, str) else None
 
@@ -155,11 +155,12 @@ class Ledger:
         path = out / HOME / _JOURNAL
         rows: list[Record] = []
         if path.exists():
-            for text in path.read_bytes().splitlines():
-                with suppress(ValidationError):  # torn, where a run was killed
-                    row = Record.model_validate_json(text)
-                    if _stays(row):
-                        rows.append(row.model_copy(update={"key": "", "annotation": ""}) if forget else row)
+            with path.open("rb") as file:
+                for text in file:
+                    with suppress(ValidationError):  # torn, where a run was killed
+                        row = Record.model_validate_json(text)
+                        if _stays(row):
+                            rows.append(row.model_copy(update={"key": "", "annotation": ""}) if forget else row)
         self.known = {row.verdict.path: row for row in rows}
         self._made = {file: row.annotation for row in rows for file in row.files()}
         """Every file that was ever written → what its annotation was then."""
@@ -181,13 +182,15 @@ class Ledger:
             return False
 
     def edited(self, file: str) -> bool:
-        """Whether somebody has changed that annotation since it was written."""
+        """Whether somebody has changed that annotation since it was written; one that cannot be read counts as changed."""
         if not self._made.get(file):
             return False
         try:
             return hashlib.sha256((self.out / file).read_bytes()).hexdigest() != self._made[file]
-        except OSError:
+        except FileNotFoundError:
             return False
+        except OSError:
+            return True
 
     def keep(self, record: Record) -> None:
         """Note an image all files of which are in their places."""
@@ -213,10 +216,12 @@ class Ledger:
 
     def _remove(self, file: str) -> None:
         """Delete a file of ours, and folders that become empty; an annotation that somebody has changed stays."""
+        path = self.out / file
         if file.endswith(".json") and self.edited(file):
             return
-        with suppress(OSError):
-            (self.out / file).unlink(missing_ok=True)
+        if path.is_file() or path.is_symlink():
+            path.unlink()
+        with suppress(OSError):  # others keep theirs there
             for folder in list(Path(file).parents)[:-1]:
                 (self.out / folder).rmdir()
 

@@ -22,6 +22,7 @@ import torch
 from threecad.domain import Size
 from threecad.errors import ReadError, ThreecadError
 from threecad.formats.images import TooLarge, decode_file
+from threecad.learning.batches import as_images
 from threecad.learning.predict.cutting import Part, joined, parts, square
 
 if TYPE_CHECKING:
@@ -102,9 +103,7 @@ def mapped(detector: Detector, squares_BHWC: NDArray[np.uint8]) -> Iterator[tupl
     device = next((each.device for each in chain(detector.parameters(), detector.buffers())), torch.device("cpu"))
     try:
         with torch.inference_mode():
-            # Seen so, the bytes lie in memory as channels-last wants them.
-            images_B3HW = torch.from_numpy(squares_BHWC).to(device).permute(0, 3, 1, 2).float() / 255
-            said = detector(images_B3HW)
+            said = detector(as_images(torch.from_numpy(squares_BHWC).to(device)))
             maps, scores = said.map_BHW.float().cpu().numpy(), said.score_B.float().cpu().numpy()
     except torch.OutOfMemoryError:
         raise ThreecadError(

@@ -62,7 +62,7 @@ def regions(map_HW: Map, threshold: float, min_area: int = 1) -> Regions:
     of_region, scores_of = labels[inside], part[inside]
     areas = np.bincount(of_region, minlength=number)
     scores = np.full(number, -np.inf, np.float32)
-    np.maximum.at(scores, of_region, scores_of)  # type: ignore[arg-type]
+    np.maximum.at(scores, of_region.astype(np.intp), scores_of)
     kept = np.flatnonzero(areas >= max(1, min_area))
     # Labels come in reading order, and a stable sort leaves equal scores in it.
     worst = kept[np.argsort(-scores[kept], kind="stable")][:MOST]

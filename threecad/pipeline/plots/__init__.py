@@ -21,9 +21,9 @@ from matplotlib.figure import Figure
 
 from threecad.curation.statistics import Statistics
 from threecad.errors import LayoutError, ThreecadError
-from threecad.pipeline.plots import bars, maps, spreads
-from threecad.pipeline.plots.lettering import Sheet, letter, quiet, styled
 from threecad.pipeline.files import write_atomically
+from threecad.pipeline.plots import bars, maps, spreads
+from threecad.pipeline.plots.lettering import Sheet, letter, names_in, quiet, styled
 from threecad.pipeline.summary import plain
 
 FORMATS = ("svg", "pdf", "png")
@@ -74,7 +74,7 @@ def render(
         "together": maps.together,
     }
     with quiet():
-        lettering = letter(statistics, compared)
+        lettering = letter(names_in(statistics, compared))
     for name, make in figures.items():
         if only and name not in only:
             continue
@@ -84,13 +84,14 @@ def render(
         yield from made  # outside, so that whoever takes them never sees our style
 
 
-def saved(figure: Figure, form: str, title: str) -> bytes:
-    """A figure as a file, without the day, the program's version, or anything else that differs from run to run."""
+def saved(figure: Figure, form: str, title: str, dpi: float | None = None) -> bytes:
+    """A figure as a file, without the day, the program's version, or anything else that differs from run to run; 300 dpi if not
+    said otherwise."""
     told: dict[str, dict[str, Any]] = {
         "svg": {"Date": None, "Creator": None, "Title": title},
         "pdf": {"CreationDate": None, "Creator": None, "Producer": None, "Title": title},
         "png": {"Software": None, "Title": title},
     }
     file = io.BytesIO()
-    figure.savefig(file, format=form, metadata=told[form])
+    figure.savefig(file, format=form, metadata=told[form], dpi=dpi)
     return file.getvalue()

@@ -23,7 +23,6 @@ from threecad.pipeline.plots.frames import (
     nothing,
     place,
     side,
-    spelled,
 )
 from threecad.pipeline.plots.lettering import Sheet, width_of
 from threecad.pipeline.plots.style import (
@@ -99,7 +98,7 @@ def types(sheet: Sheet) -> Figure:
     labels = {category: sheet.label([row.type for row in rows], NAMES - 0.1) for category, rows in blocks.items()}
     headings = sheet.label(list(blocks), COLUMN - 0.5, "bold")
     margin = max(width_of(label, NAME) for texts in labels.values() for label in texts) + 0.2
-    notes = (more(len(types) - len(kept), "type", "types"), spelled(sheet))
+    notes = (more(len(types) - len(kept), "type", "types"), sheet.lettering.note)
     lines, head, foot = len(kept) + len(blocks), 0.24, 0.36 + footnote_height(*notes)
     figure = Figure(figsize=(COLUMN, head + PITCH * lines + foot))
     wide = COLUMN - margin - 0.42

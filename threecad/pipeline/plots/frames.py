@@ -54,7 +54,7 @@ def side(sheet: Sheet, categories: Iterable[str]) -> tuple[list[str], list[str],
     shown = [*names[: len(names) - len(last)][: MOST_ROWS - 1], *last]
     labels = sheet.label(shown, NAMES - 0.1)
     margin = max(width_of(label, NAME, "bold" if name == ALL else "normal") for name, label in zip(shown, labels, strict=True))
-    return shown, labels, margin + 0.14, (more(len(names) - len(shown), "category", "categories"), spelled(sheet))
+    return shown, labels, margin + 0.14, (more(len(names) - len(shown), "category", "categories"), sheet.lettering.note)
 
 
 def apart(rows: Sequence[_Row]) -> list[_Row]:
@@ -80,10 +80,6 @@ def footnote(figure: Figure, *texts: str) -> None:
 def footnote_height(*texts: str) -> float:
     """Inches for the small print."""
     return 0.1 * sum(bool(text) for text in texts)
-
-
-def spelled(sheet: Sheet) -> str:
-    return "\\u…: no font that is installed has the letter" if sheet.lettering.missing else ""
 
 
 def more(count: int, one: str, several: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,21 @@ class Lettering:
         """A name as it can be drawn: what no font has stands as its escape."""
         return "".join(_escaped(char) if char in self.missing else char for char in plain(name))
 
+    def label(self, names: Sequence[str], inches: float, weight: str = "normal") -> list[str]:
+        """The names so short that they fit; those that would become equal get their number in front."""
+        texts = [self.write(name) for name in names]
+        short = [fit(text, inches, NAME, weight) for text in texts]
+        twice = {text for text in short if short.count(text) > 1} if len(set(short)) < len(short) else set()
+        return [
+            fit(f"{number} {text}", inches, NAME, weight) if there in twice else there
+            for number, (text, there) in enumerate(zip(texts, short, strict=True), 1)
+        ]
+
+    @property
+    def note(self) -> str:
+        """What the small print of a figure says of the letters that are missing."""
+        return "\\u…: no font that is installed has the letter" if self.missing else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
@@ -44,14 +59,8 @@ class Sheet:
     lettering: Lettering
 
     def label(self, names: Sequence[str], inches: float, weight: str = "normal") -> list[str]:
-        """The names so short that they fit; those that would become equal get their number in front."""
-        texts = [self.lettering.write(name) for name in names]
-        short = [fit(text, inches, NAME, weight) for text in texts]
-        twice = {text for text in short if short.count(text) > 1} if len(set(short)) < len(short) else set()
-        return [
-            fit(f"{number} {text}", inches, NAME, weight) if there in twice else there
-            for number, (text, there) in enumerate(zip(texts, short, strict=True), 1)
-        ]
+        """As `Lettering.label`."""
+        return self.lettering.label(names, inches, weight)
 
 
 @contextmanager
@@ -75,21 +84,25 @@ def quiet() -> Iterator[None]:
         log.setLevel(level)
 
 
-def letter(statistics: Statistics, compared: Sequence[Statistics]) -> Lettering:
-    """Matplotlib's own font, and installed ones for the letters which it lacks."""
+def names_in(statistics: Statistics, compared: Sequence[Statistics] = ()) -> set[str]:
+    """All names that figures of a data set show."""
     names = {statistics.name, *(other.name for other in compared)}
     for rows in (statistics.overview, statistics.types, statistics.heat, statistics.survival, statistics.looks):
         names |= {row.category for row in rows}
     names |= {row.type for row in statistics.types}
-    names |= {text for pair in statistics.together for text in (pair.category, pair.first, pair.second)}
+    return names | {text for pair in statistics.together for text in (pair.category, pair.first, pair.second)}
+
+
+def letter(names: Iterable[str]) -> Lettering:
+    """Matplotlib's own font, and installed ones for the letters of these names which it lacks."""
     families, truetype = ["DejaVu Sans"], True
-    missing = frozenset(char for name in names for char in plain(name)) - _letters(families[0])
+    missing = frozenset(char for name in names for char in plain(name)) - letters_of(families[0])
     if missing:
         found = {font.name for font in font_manager.fontManager.ttflist if font.style == "normal"}
         # Chinese is what is missing most often, and its fonts say so; Last Resort draws a box for everything.
         ordered = sorted(found, key=lambda name: (not name.endswith("CJK SC"), "Hei" not in name, name))
         for family in [name for name in ordered if not name.startswith("Last Resort")][:MOST_FONTS]:
-            letters = missing & _letters(family)
+            letters = missing & letters_of(family)
             if letters:
                 families.append(family)
                 missing -= letters
@@ -109,7 +122,7 @@ def _is_postscript(font: str) -> bool:
     return start[:4] == b"OTTO"
 
 
-def _letters(family: str) -> frozenset[str]:
+def letters_of(family: str) -> frozenset[str]:
     """The characters that a font draws, both upright and bold; none where it cannot be read or has no outlines."""
     both = []
     for weight in ("normal", "bold"):

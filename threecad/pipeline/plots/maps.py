@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from threecad.curation.statistics import ALL
 from threecad.domain import HEAT
-from threecad.pipeline.plots.frames import apart, footnote, footnote_height, more, nothing, percent, place, spelled, write
+from threecad.pipeline.plots.frames import apart, footnote, footnote_height, more, nothing, percent, place, write
 from threecad.pipeline.plots.lettering import Sheet, fit
 from threecad.pipeline.plots.style import COLUMN, GREY, INK, MOST_ROWS, NAME, NAMES, PAGE, PITCH
 
@@ -35,7 +35,7 @@ def heat(sheet: Sheet) -> Figure:
         f"In the frame of the {' and the '.join({'source': 'photograph'}.get(frame, frame) for frame in frames)}. "
         + "Darkest: the share given above.",
         more(len(apart(sheet.statistics.heat)) - len(maps), "category", "categories"),
-        spelled(sheet),
+        sheet.lettering.note,
     )
     height = 0.05 + tall * math.ceil(len(maps) / across) + 0.05 + footnote_height(*notes)
     figure = Figure(figsize=(width, height))
@@ -83,7 +83,7 @@ def together(sheet: Sheet) -> Figure:
     notes = (
         "Images that show both types, of row and column.",
         more(len(counts) - len(shown), "pair", "pairs"),
-        spelled(sheet),
+        sheet.lettering.note,
     )
     lines = sum(len(kinds) + 1.4 for _, kinds in blocks)
     figure = Figure(figsize=(width, 0.14 + PITCH * lines + footnote_height(*notes)))

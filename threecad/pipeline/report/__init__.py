@@ -117,12 +117,12 @@ def _report(
     from threecad.domain import Action
     from threecad.formats.cases import CASES, read_cases
     from threecad.formats.dataset import MANIFEST, read_findings, read_manifest
+    from threecad.pipeline.files import write_atomically
     from threecad.pipeline.profile import profile, summed
     from threecad.pipeline.report import page, queue
     from threecad.pipeline.report.beside import Beside
     from threecad.pipeline.report.cards import look_at
     from threecad.pipeline.report.gallery import UNTOLD, UNUSED, Gallery
-    from threecad.pipeline.files import write_atomically
 
     whole = profile(data, request, workers=workers, cache=cache, progress=progress, look=look_at)
     ours = whole.listing.layout == "threecad"

@@ -8,9 +8,9 @@ listing.py   scores of whole images           tables.py   text, JSON, CSV, LaTeX
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -24,9 +24,9 @@ from threecad.formats.containers.codecs import opencv
 from threecad.metrics import Meter, ScoreError
 from threecad.pipeline import threads
 from threecad.pipeline.convert import Progress, budget, cores, title
-from threecad.pipeline.scoring.listing import read_scores
-from threecad.pipeline.scoring.pairing import MASK_WORDS, Named, pair
-from threecad.pipeline.scoring.result import FIGURES, Row, Scored
+from threecad.pipeline.scoring.listing import as_file, read_scores
+from threecad.pipeline.scoring.pairing import MASK_WORDS, Named, pair, refuse_doubles
+from threecad.pipeline.scoring.result import Row, Scored
 from threecad.pipeline.scoring.sizing import reduced, resampled
 from threecad.pipeline.scoring.truth import Image, Truth, read_truth
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     Map = NDArray[np.float32]
     Mask = NDArray[np.bool_]
 
-__all__ = ["FIGURES", "Row", "Scored", "score"]
+__all__ = ["Row", "Scored", "score"]
 
 Resize = Literal["maps", "masks", "none"]
 
@@ -106,6 +106,8 @@ def score(
         rows=tuple(rows),
         unmeasured=unmeasured,
         left_over=job.left_over,
+        left_over_scores=job.left_over_scores,
+        dropped=job.truth.dropped,
     )
 
 
@@ -128,6 +130,7 @@ class _Job:
     resize: Resize
     tasks: tuple[_Task, ...]
     left_over: int
+    left_over_scores: int
 
     def weigh(self, task: _Task) -> int:
         """The bytes that scoring a map may take, from the headers; what cannot be read is told when its turn comes."""
@@ -176,16 +179,17 @@ def _prepare(
     numbers = pair(named, files, where=str(maps), what="map", words=words, known=truth.known)
     images: dict[int, Image | None] = dict(zip(numbers, truth.images, strict=True))
     if truth.plain:
+        refuse_doubles(files, images.keys(), where=str(maps))
         images |= {number: None for number in range(len(files)) if number not in images}
     ordered = sorted(images.items(), key=lambda pair: (_category(truth, pair[1]), files[pair[0]]))
     known: Sequence[float | None] = [None] * len(ordered)
+    unused = 0
     if image_scores is not None:
-        asked = [Named(files[number]) if truth.plain or image is None else image.named for number, image in ordered]
-        known = list(_listed(Path(image_scores), asked, truth))
+        known, unused = _listed(Path(image_scores), [(files[number], image) for number, image in ordered], truth)
     tasks = [
         _Task(_category(truth, image), files[number], image, score) for (number, image), score in zip(ordered, known, strict=True)
     ]
-    return _Job(maps, truth, resize, tuple(tasks), len(files) - len(tasks))
+    return _Job(maps, truth, resize, tuple(tasks), len(files) - len(tasks), unused)
 
 
 def _suffixes(kind: str) -> tuple[str, ...]:
@@ -199,12 +203,30 @@ def _category(truth: Truth, image: Image | None) -> str:
     return truth.title if image is None else image.entry.category
 
 
-def _listed(file: Path, asked: Sequence[Named], truth: Truth) -> Iterator[float]:
-    """The score of each image, in order."""
+def _listed(file: Path, scored: Sequence[tuple[str, Image | None]], truth: Truth) -> tuple[list[float], int]:
+    """The score of each (map, image), in order, and how many scores of the list are left over.
+
+    A list names images, or else their maps. In a folder of masks nobody knows what images are called but for their maps, and no
+    suffix counts.
+    """
     scores = read_scores(file)
     paths = [path for path, _ in scores]
-    for number in pair(asked, paths, where=str(file), what="score", known=truth.known):
-        yield scores[number][1]
+
+    def numbers(asked: Sequence[Named]) -> list[int]:
+        words = MASK_WORDS if truth.plain else ()
+        files = [as_file(path) for path in paths]
+        return pair(asked, files, where=str(file), what="score", words=words, known=truth.known, told=paths)
+
+    as_maps = [Named(path) if image is None else replace(image.named, path=path) for path, image in scored]
+    as_images = [Named(path) if truth.plain or image is None else image.named for path, image in scored]
+    try:
+        found = numbers(as_images)
+    except LayoutError as error:
+        try:
+            found = numbers(as_maps)
+        except LayoutError:
+            raise error from None
+    return [scores[number][1] for number in found], len(scores) - len(found)
 
 
 def _counted(job: _Job, counted: _Category, tasks: Sequence[_Task], workers: int) -> Generator[tuple[_Task, Size], None, None]:

@@ -22,7 +22,7 @@ _LONGEST = 10_000
 
 
 def read_scores(file: Path) -> list[tuple[str, float]]:
-    """(path, score) of each image, paths POSIX and relative, in the order of the file.
+    """(path, score) of each image, paths with `/` and without a root, in the order of the file.
 
     CSV has the columns `path` and `score`, under these names or, without a head, as its first two; JSON Lines has an object with
     both a line. ConfigError where the suffix is neither .csv nor .jsonl, ReadError names the line that cannot be read.
@@ -101,6 +101,13 @@ def _row(where: str, path: str, score: Any) -> tuple[str, float]:
 
 
 def _relative(path: str) -> str:
-    """The path as pairing wants it: with `/`, and a suffix to be left out, which a name with a dot need not have."""
-    plain = path.strip().replace("\\", "/").lstrip("/").removeprefix("./")
-    return plain if splitext(plain)[1].lower() in SUFFIXES | MAP_SUFFIXES else f"{plain}.path"
+    return path.strip().replace("\\", "/").lstrip("/").removeprefix("./")
+
+
+def as_file(path: str) -> str:
+    """A path of a list as `pair` takes that of a file: with a suffix behind that says nothing, so that an image's stays its own.
+
+    >>> as_file("dent/0.jpg"), as_file("dent/v1.2"), as_file("dent/0.npy")
+    ('dent/0.jpg.path', 'dent/v1.2.path', 'dent/0.npy')
+    """
+    return path if splitext(path)[1].lower() in MAP_SUFFIXES - SUFFIXES else f"{path}.path"

@@ -35,14 +35,21 @@ class Named:
 
 
 def pair(
-    named: Sequence[Named], files: Sequence[str], *, where: str, what: str, words: tuple[str, ...] = (), known: Iterable[str] = ()
+    named: Sequence[Named],
+    files: Sequence[str],
+    *,
+    where: str,
+    what: str,
+    words: tuple[str, ...] = (),
+    known: Iterable[str] = (),
+    told: Sequence[str] | None = None,
 ) -> list[int]:
     """The number of each one's file, in order; no file is given twice, and some may be left over.
 
-    `where` and `what` (such as `map`) are for messages. `words` may stand behind the names of `named`, as `_mask` does. `known`
-    are names of folders that tell images apart: a file in such a folder is never of an image that is not. Suffixes are passed
-    over but for one: where an image's suffix stands before the file's, as in `0.png.npy`, it is the image's own. Only where there
-    are `words`, so that `named` are masks, may it be another one.
+    `words` may stand behind the names of `named`, as `_mask` does. `known` are names of folders that tell images apart: a file in
+    such a folder is never of an image that is not. Suffixes are passed over but for one: where an image's suffix stands before
+    the file's, as in `0.png.npy`, it is the image's own. Only where there are `words`, so that `named` are masks, may it be
+    another one. `where` and `what` (such as `map`) are for messages, and so is `told`, the files as these call them.
 
     LayoutError names the first that have no file, or several, and says how many they are.
 
@@ -67,7 +74,25 @@ def pair(
             if best is None or (len(found.pairs), len(found.several)) > (len(best.pairs), len(best.several)):
                 best = found
     assert best is not None  # there is always a first way
-    raise LayoutError(_told(best, named, files, where, what))
+    raise LayoutError(_told(best, named, told or files, where, what))
+
+
+def refuse_doubles(files: Sequence[str], paired: Collection[int], *, where: str) -> None:
+    """LayoutError where a map that is of no mask is called like another one but for its suffix, or for a word that detectors put
+    behind a name: where maps without a mask are those of good images, a picture of a map would pass for one.
+
+    >>> refuse_doubles(["a.npy", "b.npy", "b_map.npy"], {1, 2}, where="maps")
+    """
+    alike: defaultdict[_Parts, list[int]] = defaultdict(list)
+    for number, file in enumerate(files):
+        alike[_bare(file)].append(number)
+    for numbers in alike.values():
+        if len(numbers) > 1 and not set(numbers).issubset(paired):
+            first = ", ".join(shown(files[number]) for number in numbers[:_SHOWN])
+            raise LayoutError(
+                f"{where}: found {first}{_more(numbers)}, which seem to be of one image; expected one map an image "
+                "(--suffix passes over files of other kinds, an empty mask says that an image of that name is good)"
+            )
 
 
 def _distinct(ways: Iterable[list[_Parts]]) -> list[list[_Parts]]:
@@ -153,6 +178,12 @@ def _habits(*, photographs: bool) -> Iterator[Callable[[str], _Parts]]:
 
 def _plain(file: str) -> _Parts:
     return _parts(splitext(file)[0])
+
+
+def _bare(file: str) -> _Parts:
+    """The name without its suffix and any word behind."""
+    stem = splitext(file)[0]
+    return _parts(stem.removesuffix(max((word for word in _WORDS if stem.endswith(word)), key=len, default="")))
 
 
 def _is_full(file: str) -> bool:

@@ -4,22 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from threecad.metrics import Bounded, Scores
-
-FIGURES = (
-    "image_auroc",
-    "pixel_auroc",
-    "aupro",
-    "pixel_ap",
-    "image_ap",
-    "image_f1",
-    "pixel_f1",
-    "pro_upstream",
-)
-"""Figures that lie between 0 and 1, the four of the paper's tables first."""
+from threecad.metrics import Bounded, Scores
+from threecad.metrics.figures import mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +25,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """The figures of a folder of maps. `unmeasured` says of categories without any figure why; `left_over` maps belong to none of
-    the images that were scored; `image_scores` is whether images were scored by a list rather than by their maps' highest score.
+    """The figures of a folder of maps. `unmeasured` says of categories without any figure why; `image_scores` is whether images
+    were scored by a list rather than by their maps' highest score.
+
+    Left aside were `left_over` maps and `left_over_scores` of the list, which belong to none of the images that were scored, and
+    `dropped` files of the data set with which something is wrong.
     """
 
     maps: str
@@ -52,11 +42,12 @@ class Scored:
     rows: tuple[Row, ...]
     unmeasured: Mapping[str, str]
     left_over: int
+    left_over_scores: int
+    dropped: int
 
     def mean(self, figure: str) -> tuple[float | None, int]:
         """The mean of a figure over the categories that have it, None where none has, and how many have it."""
-        values = [value for row in self.rows if (value := value_of(row.scores, figure)) is not None]
-        return (sum(values) / len(values) if values else None), len(values)
+        return mean(value_of(row.scores, figure) for row in self.rows)
 
 
 def value_of(scores: Scores, figure: str) -> float | None:

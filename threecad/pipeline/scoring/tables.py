@@ -12,23 +12,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from threecad.formats import queue
-from threecad.metrics import Bounded
-from threecad.pipeline.scoring.result import FIGURES, bounds_of, total, value_of
-from threecad.pipeline.summary import count, plain
-from threecad.pipeline.tables.tex import escaped
+from threecad.metrics import FIGURES, Bounded, Scores
+from threecad.pipeline.scoring.result import bounds_of, total, value_of
+from threecad.pipeline.summary import count, plain, say
+from threecad.pipeline.tables.grid import Grid
+from threecad.pipeline.tables.terminal import put
+from threecad.pipeline.tables.tex import escaped, spelled_out
 from threecad.pipeline.tables.writing import NONE
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from threecad.pipeline.scoring.result import Row, Scored
 
-PAPER = {"image_auroc": "I-AUROC", "pixel_auroc": "P-AUROC", "aupro": "P-PRO", "pixel_ap": "AP"}
+PAPER = ("image_auroc", "pixel_auroc", "aupro", "pixel_ap")
 """The columns of the paper's tables."""
-MORE = {"image_ap": "image AP", "image_f1": "image F1", "pixel_f1": "pixel F1"}
+MORE = ("image_ap", "image_f1", "pixel_f1")
 """What the paper does not tell."""
 UPSTREAM = "pro_upstream"
 MEAN = "Mean"
@@ -60,10 +62,9 @@ def show(scored: Scored, console: Console) -> None:
     console.print(Text(plain(_head(scored))), style="bold")
     console.print()
     for grid in _grids(scored):
-        console.print(grid, crop=False)
-        console.print()
+        put(console, grid)
     for line in notes(scored):
-        console.print(Text(plain(line)), soft_wrap=True)
+        say(console, line, whole=True)
 
 
 def _head(scored: Scored) -> str:
@@ -75,61 +76,42 @@ def _head(scored: Scored) -> str:
     )
 
 
-def _grids(scored: Scored) -> Iterator[Table]:
-    names = PAPER | ({UPSTREAM: "PRO*"} if _has_upstream(scored) else {})
-    yield _table(
-        ("Category", *names.values(), "images", "defective", "defects"),
-        [
-            *(
-                [row.category, *_percents(row, names), *_counted(row.scores, ("images", "anomalous_images", "regions"))]
-                for row in scored.rows
-            ),
-            *_mean_row(scored, names, 3),
-        ],
-    )
-    yield _table(
-        ("Category", *MORE.values(), "image\nthreshold", "pixel\nthreshold"),
-        [
-            *(
-                [
-                    row.category,
-                    *_percents(row, MORE),
-                    _level(row.scores.image_f1_threshold),
-                    _level(row.scores.pixel_f1_threshold),
-                ]
-                for row in scored.rows
-            ),
-            *_mean_row(scored, MORE, 2),
-        ],
-    )
+def _grids(scored: Scored) -> Iterator[Grid]:
+    names = _columns(scored)
+    rows = [(row.category, *_percents(row, names), *_counted(row.scores)) for row in scored.rows]
+    rows += [(*means, "", "", "") for means in _means(scored, names)]
+    heads = ("Category", *(FIGURES[name].replace(" ", "\n") for name in names), "images", "defective", "defects")
+    # The key of a table that is always whole.
+    yield Grid("overview", "As in the paper's tables", heads, _align(heads), tuple(rows))
+    rows = [(row.category, *_percents(row, MORE), *_levels(row.scores)) for row in scored.rows]
+    rows += [(*means, "", "") for means in _means(scored, MORE)]
+    heads = ("Category", *(FIGURES[name] for name in MORE), "image\nthreshold", "pixel\nthreshold")
+    yield Grid("overview", "What the paper does not tell", heads, _align(heads), tuple(rows))
 
 
-def _percents(row: Row, names: Sequence[str] | dict[str, str]) -> list[str]:
+def _columns(scored: Scored) -> tuple[str, ...]:
+    return (*PAPER, UPSTREAM) if _has_upstream(scored) else PAPER
+
+
+def _align(heads: Sequence[str]) -> str:
+    return "l" + "r" * (len(heads) - 1)
+
+
+def _percents(row: Row, names: Sequence[str]) -> list[str]:
     return [percent(value_of(row.scores, name)) for name in names]
 
 
-def _counted(scores: Any, names: Sequence[str]) -> list[str]:
-    return [f"{getattr(scores, name):,}" for name in names]
+def _counted(scores: Scores) -> list[str]:
+    return [f"{number:,}" for number in (scores.images, scores.anomalous_images, scores.regions)]
 
 
-def _level(value: float | None) -> str:
-    return NONE if value is None else f"{value:.4g}"
+def _levels(scores: Scores) -> list[str]:
+    return [NONE if value is None else f"{value:.4g}" for value in (scores.image_f1_threshold, scores.pixel_f1_threshold)]
 
 
-def _mean_row(scored: Scored, names: dict[str, str], empty: int) -> list[list[str]]:
-    if len(scored.rows) < 2:
-        return []
-    return [[MEAN, *(percent(scored.mean(name)[0]) for name in names), *[""] * empty]]
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column(columns[0], overflow="fold", vertical="bottom", min_width=8)
-    for column in columns[1:]:
-        table.add_column(column, justify="right", no_wrap=True, vertical="bottom")
-    for row in rows:
-        table.add_row(*(Text(plain(cell)) for cell in row), style="bold" if row[0] == MEAN and row is rows[-1] else None)
-    return table
+def _means(scored: Scored, names: Sequence[str]) -> list[tuple[str, ...]]:
+    """The row of the means, where there is more than one category."""
+    return [(MEAN, *(percent(scored.mean(name)[0]) for name in names))] if len(scored.rows) > 1 else []
 
 
 def notes(scored: Scored) -> list[str]:
@@ -149,6 +131,10 @@ def _on_the_way(scored: Scored) -> Iterator[str]:
         yield f"{count(unmasked, 'defective image')} without a mask, or with an empty one: counted as images, their pixels not."
     if scored.left_over:
         yield f"{count(scored.left_over, 'map')} of no image that was to be scored: left out."
+    if scored.left_over_scores:
+        yield f"{count(scored.left_over_scores, 'score')} of the list, of no image that was to be scored: left out."
+    if scored.dropped:
+        yield f"{count(scored.dropped, 'file')} of the data set left out: threecad stats tells what is wrong there."
 
 
 def _without(scored: Scored) -> Iterator[str]:
@@ -157,25 +143,26 @@ def _without(scored: Scored) -> Iterator[str]:
     for row in scored.rows:
         if row.scores.why is not None:
             yield f"{row.category}: {row.scores.why}"
-    for name, called in (PAPER | MORE).items():
+    for name in (*PAPER, *MORE):
         value, there = scored.mean(name)
         if value is not None and there < len(scored.rows):
-            yield f"The mean of {called} is over {there} of {len(scored.rows)} categories."
+            yield f"The mean of {FIGURES[name]} is over {there} of {len(scored.rows)} categories."
 
 
 def _uncertain(scored: Scored) -> Iterator[str]:
     """Where the bounds of a figure are wider than half of the last digit that is shown."""
     for row in scored.rows:
-        for name, called in (PAPER | MORE).items():
+        for name in (*PAPER, *MORE):
             bounds = bounds_of(row.scores, name)
             if bounds is not None and bounds[1] - bounds[0] > _LAST_DIGIT / 2:
                 low, high = (f"{100 * bound:.3f}" for bound in bounds)
-                yield f"{called} of {row.category} lies between {low} and {high}; --exact tells scores apart that share a bin."
+                told = f"{FIGURES[name]} of {row.category} lies between {low} and {high}"
+                yield f"{told}; --exact tells scores apart that share a bin."
 
 
 def _not_comparable(scored: Scored) -> Iterator[str]:
     if _has_upstream(scored):
-        yield "PRO* is not comparable: as the authors' program measures it, image by image and rescaled."
+        yield f"{FIGURES[UPSTREAM]} is not comparable: as the authors' program measures it, image by image and rescaled."
 
 
 def _has_upstream(scored: Scored) -> bool:
@@ -197,6 +184,8 @@ def as_json(scored: Scored) -> dict[str, Any]:
         "unmeasured": dict(scored.unmeasured),
         "image_scores": "list" if scored.image_scores else "highest",
         "left_over": scored.left_over,
+        "left_over_scores": scored.left_over_scores,
+        "dropped": scored.dropped,
         "categories": {row.category: _row_json(row) for row in scored.rows},
         "mean": {name: scored.mean(name)[0] for name in FIGURES},
     }
@@ -237,14 +226,27 @@ def _cells(category: str, name: str, value: float | None, bounds: tuple[float, f
 
 
 def latex(scored: Scored) -> str:
-    """The paper's table, a `table` with a caption and a label to refer to; it needs the package booktabs."""
-    names = PAPER | ({UPSTREAM: "PRO*"} if _has_upstream(scored) else {})
-    lines = [f"% threecad score: {plain(scored.maps)}", r"% \usepackage{booktabs}", r"\begin{table}[t]", r"\centering"]
+    r"""The paper's table, a `table` with a caption and a label to refer to; it needs the package booktabs.
+
+    Letters that plain LaTeX lacks stand as `\uXXXX`, and a comment says what they are.
+    """
+    names = _columns(scored)
+    lines = [f"% threecad score: {plain(scored.maps)}", r"% \usepackage{booktabs}"]
+    categories = [plain(row.category) for row in scored.rows]
+    lines += [f"% {spelled}: {name}" for name in categories if (spelled := spelled_out(name)) != name]
     caption = f"{scored.maps} on {scored.masks}. {' '.join(notes(scored))}"
-    lines += [f"\\caption{{{escaped(caption)}}}", r"\label{tab:score}", f"\\begin{{tabular}}{{l{'r' * len(names)}}}", r"\toprule"]
-    lines += [" & ".join(map(escaped, ("Category", *names.values()))) + r" \\", r"\midrule"]
-    for row in scored.rows:
-        lines.append(" & ".join(map(escaped, (row.category, *_percents(row, names)))) + r" \\")
-    for means in _mean_row(scored, names, 0):
-        lines += [r"\midrule", " & ".join(map(escaped, means)) + r" \\"]
+    lines += [r"\begin{table}[t]", r"\centering", f"\\caption{{{escaped(caption)}}}", r"\label{tab:score}"]
+    lines += [
+        f"\\begin{{tabular}}{{l{'r' * len(names)}}}",
+        r"\toprule",
+        _line(("Category", *(FIGURES[name] for name in names))),
+        r"\midrule",
+    ]
+    lines += [_line((row.category, *_percents(row, names))) for row in scored.rows]
+    for means in _means(scored, names):
+        lines += [r"\midrule", _line(means)]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return " & ".join(map(escaped, cells)) + r" \\"

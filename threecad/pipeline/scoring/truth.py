@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from threecad.domain import Code, Entry, MaskFile, Size, Split, State
+from threecad.domain import Action, Code, Entry, Finding, MaskFile, Size, Split, State
 from threecad.errors import LayoutError, ReadError
 from threecad.formats import folders, images, layouts, masks
 from threecad.formats.folders import Row
@@ -57,7 +57,7 @@ class Truth:
     """The images of a data set that are scored, sorted; where `layout` is MASKS, those that have a mask.
 
     `split` is None where the data set has none, or all are scored. `known` are the folders and categories of all its images,
-    scored or not. `title` is its own folder's name.
+    scored or not. `title` is its own folder's name. `dropped` files with which something is wrong were left out.
     """
 
     root: Path
@@ -66,6 +66,7 @@ class Truth:
     images: tuple[Image, ...]
     known: frozenset[str]
     title: str
+    dropped: int
 
     @property
     def plain(self) -> bool:
@@ -135,7 +136,8 @@ def read_truth(
             f"{root}: nobody tells of {len(unknown)} of {len(rows)} images whether they are good ({first}); "
             "expected folders that say so, or masks"
         )
-    return Truth(root, found.layout, chosen, tuple(Image(row.entry, row.type) for row in rows), _known(found), title(root))
+    scored = tuple(Image(row.entry, row.type) for row in rows)
+    return Truth(root, found.layout, chosen, scored, _known(found), title(root), _dropped(found.findings))
 
 
 def _of_masks(root: Path, split: str | None, categories: Sequence[str]) -> Truth:
@@ -147,7 +149,9 @@ def _of_masks(root: Path, split: str | None, categories: Sequence[str]) -> Truth
         raise LayoutError(f"{root}: found {contents(root)}; expected masks ({listed(SUFFIXES)})")
     name = title(root)
     entries = (Entry(path, name, None, None, (), path, (MaskFile(path),), path) for path in sorted(paths))
-    return Truth(root, MASKS, None, tuple(Image(entry, "") for entry in entries), _folders_of(paths), name)
+    return Truth(
+        root, MASKS, None, tuple(Image(entry, "") for entry in entries), _folders_of(paths), name, _dropped(tree.findings)
+    )
 
 
 def _of_categories(root: Path, rows: list[Row], categories: Sequence[str]) -> list[Row]:
@@ -175,6 +179,10 @@ def _chosen(root: Path, rows: Collection[Row], split: str | None) -> str | None:
 def _known(found: Listing) -> frozenset[str]:
     paths = [entry.image for entry in found.entries if entry.image is not None]
     return _folders_of(paths) | {entry.category for entry in found.entries}
+
+
+def _dropped(findings: Iterable[Finding]) -> int:
+    return sum(finding.action is Action.DROPPED and finding.shape is None for finding in findings)
 
 
 def _folders_of(paths: Iterable[str]) -> frozenset[str]:

@@ -898,7 +898,7 @@
     },
   };
 
-  // How much of an outline is told: of a very long one only every so-manieth vertex.
+  // How much of an outline is told: of a very long one only every n-th vertex.
   function extent(detail) {
     return detail.step ? `every ${nth(detail.step)} of ${count(detail.vertices, "vertex", "vertices")}` : count(detail.points.length, "vertex", "vertices");
   }

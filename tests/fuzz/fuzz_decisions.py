@@ -1,0 +1,6 @@
+"""See README.md: `python tests/fuzz/fuzz_decisions.py [-max_total_time=60] CORPUS/`."""
+
+from driver import fuzz
+
+if __name__ == "__main__":
+    fuzz("decisions")
