@@ -298,6 +298,21 @@ def test_a_map_is_the_distances_to_what_was_recovered_plus_what_was_segmented(al
     torch.testing.assert_close(found.map_BHW, wanted[:, 0])
 
 
+def test_normalised_maps_are_added_on_one_scale() -> None:
+    net, images = built().eval(), noise(2, 3, 64, 64)
+    with torch.no_grad():
+        found = Detector(net, Scoring(sigma=0, normalise=True), [(1.5, 0.5), (-4.0, 2.0)])(images)
+        recovery, logits = Detector(net, Scoring(sigma=0, normalise=True)).parts(images)
+    torch.testing.assert_close(logits, net(net.normalise(images)).logits_B1HW, atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.map_BHW, ((recovery - 1.5) / 0.5 + (logits + 4) / 2)[:, 0], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("normalise", "spreads"), [(True, [(0.0, 1.0)]), (False, [(0.0, 1.0), (0.0, 1.0)])])
+def test_spreads_that_are_not_the_detectors_are_refused(normalise: bool, spreads: list[tuple[float, float]]) -> None:
+    with pytest.raises(ValueError, match="spreads for a detector of 2 parts"):
+        Detector(built(), Scoring(normalise=normalise), spreads)
+
+
 def test_the_score_is_the_smoothed_maps_maximum() -> None:
     with torch.no_grad():
         found = Detector(built().eval(), Scoring())(noise(3, 3, 64, 64))

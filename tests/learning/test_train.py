@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import multiprocessing
 import os
 import queue
@@ -24,7 +25,7 @@ from toys import TEACHER, fit_and_die, fit_with_a_number_lost, scratched, surfac
 
 from threecad.errors import BusyError, ConfigError, LayoutError, ReadError, ThreecadError
 from threecad.learning import evaluate as evaluation
-from threecad.learning import export, home, loop, runs, weights
+from threecad.learning import cache, export, home, loop, plan, runs, weights
 from threecad.learning import train as training
 from threecad.learning.config import Recipe, override
 from threecad.learning.evaluate import evaluate
@@ -426,6 +427,41 @@ def test_no_weights_are_a_sentence_and_never_random_ones(
     tree["model"]["teacher_weights"] = None
     with pytest.raises(ConfigError, match=r"no ImageNet weights for test_resnet: the hub is out of reach.*--teacher-weights"):
         train(drawn(), tmp_path / "run", Recipe.model_validate(tree))
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_normalised_maps_have_mean_zero_and_deviation_one_on_the_good_images_held_out(
+    keep: str, drawn: Drawn, recipe: Recipe, tmp_path: Path
+) -> None:
+    root = drawn()
+    plain = train(root, tmp_path / "plain", override(recipe, {"train.keep": keep}))
+    assert plain.threshold(plain.model()).spreads == ()
+    changes = {"score.normalise": True, "train.keep": keep}
+    done = train(root, tmp_path / "run", override(recipe, changes))
+    if keep == "last":
+        assert bytes_of(tmp_path / "run") == bytes_of(tmp_path / "plain"), "how maps are added changes no model"
+    detector = done.detector(done.model())
+    held = plan.plan(root, done.recipe.data, seed=0)[0][0].validation
+    squares = cache.squares(held, done.recipe.data, cache.home(), workers=1)
+    with torch.inference_mode():
+        parts = detector.parts(torch.from_numpy(np.array(squares.pixels)).permute(0, 3, 1, 2).float() / 255)
+        for part, (mean, deviation) in zip(parts, detector.spreads_P2.tolist(), strict=True):
+            scaled = (detector.smooth(part) - mean) / deviation
+            assert float(scaled.mean()) == pytest.approx(0, abs=1e-4)
+            assert float(scaled.std(correction=0)) == pytest.approx(1, abs=1e-4)
+
+
+def test_spreads_of_another_number_of_maps_are_a_damaged_run(drawn: Drawn, recipe: Recipe, tmp_path: Path) -> None:
+    train(drawn(), tmp_path / "run", override(recipe, {"score.normalise": True}))
+    path = tmp_path / "run" / "metal" / runs.THRESHOLD
+    told = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**told, "spreads": told["spreads"][:1]}), "utf-8")
+    run = Run(tmp_path / "run")
+    with pytest.raises(ReadError, match=r"threshold\.json: is not of the settings in recipe\.toml \(1 spreads"):
+        run.detector(run.model())
+    path.write_text(json.dumps({**told, "spreads": [{"mean": 0, "deviation": 0}] * 2}), "utf-8")
+    with pytest.raises(ReadError, match=r"spreads\.0\.deviation"):
+        run.detector(run.model())
 
 
 @pytest.mark.parametrize("part", ["recovery", "segmentation", "hint", "heterogeneous"])

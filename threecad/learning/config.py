@@ -135,6 +135,9 @@ class Scoring(Section):
     """Of the Gaussian that smooths the map, in pixels of the model's input (paper: 4)."""
     align_corners: bool = False
     """Whether maps are enlarged as upstream does."""
+    normalise: bool = False
+    """Whether the map of the recovery and that of the segmentation's logits are brought to mean 0 and standard deviation 1 over
+    the held-out good images before they are added, so that neither drowns the other; off, both are added as they are (paper)."""
     false_positive_rate: float = Field(default=0.01, gt=0, lt=1)
     """The threshold lets so many of the held-out good images through as defective."""
     native: bool = True

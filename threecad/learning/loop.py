@@ -16,11 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from threecad.errors import ThreecadError
-from threecad.learning import checkpoints, runs
+from threecad.learning import checkpoints, runs, thresholds
 from threecad.learning.batches import Batches, as_images, seed_of, shares
 from threecad.learning.checkpoints import State
 from threecad.learning.losses import Losses, losses
-from threecad.learning.model import Cfrg, Detector
 from threecad.learning.synthesis import paint
 from threecad.learning.weights import first_line
 from threecad.metrics import Meter
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
     from threecad.learning.cache import Squares
     from threecad.learning.config import Recipe, Training
+    from threecad.learning.model import Cfrg
     from threecad.learning.textures import Textures
 
 PARTS = ("distillation", "recovery", "segmentation")
@@ -273,9 +273,9 @@ def not_finite(model: str, what: str, epoch: int) -> str:
 
 def painted_ap(network: Cfrg, job: Job, held: Squares, textures: Textures, device: torch.device) -> float | None:
     """Pixel AP on good images with painted anomalies, 0 where nothing could be painted; None where a score is no number."""
-    detector = Detector(network, job.recipe.score).to(device).eval()
-    meter = Meter()
     size = job.recipe.train.batch_size
+    detector, _ = thresholds.measured(network, job.recipe.score, held, size, device)
+    meter = Meter()
     batches = Batches(held, device)
     order = shares(len(batches), size, 1, 0)
     settings = job.recipe.synthesis.model_copy(update={"probability": 1.0, "redraw": True})

@@ -17,6 +17,8 @@ from torch.nn import functional as F  # noqa: N812 - everybody's name for it
 from threecad.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from threecad.learning.config import Model, Scoring
 
 STRIDES = (4, 8, 16)
@@ -180,25 +182,48 @@ class Cfrg(nn.Module):
 
 
 class Detector(nn.Module):
-    """CFRG in use: RGB images of 0 to 1 in, `Prediction` out ("Model Inference": recovery plus segmentation, smoothed)."""
+    """CFRG in use: RGB images of 0 to 1 in, `Prediction` out ("Model Inference": recovery plus segmentation, smoothed).
 
-    def __init__(self, network: Cfrg, scoring: Scoring) -> None:
+    Where `scoring.normalise` is on, each part's map is brought to the mean 0 and the standard deviation 1 that it has on good
+    images before both are added, and the segmentation's is that of its logits. `spreads` are those means and deviations, a pair a
+    part (P, 2), as `thresholds.spreads` measures them; without, as if they were 0 and 1.
+    """
+
+    def __init__(self, network: Cfrg, scoring: Scoring, spreads: Sequence[tuple[float, float]] = ()) -> None:
         super().__init__()
         self.network = network
         self.align_corners = scoring.align_corners
+        self.normalised = scoring.normalise
         self.smooth = Gaussian(scoring.sigma)
+        parts = (network.recovery is not None) + (network.segmentation is not None)
+        if spreads and (len(spreads) != parts or not scoring.normalise):
+            raise ValueError(f"{len(spreads)} spreads for a detector of {parts} parts, normalise = {scoring.normalise}")
+        self.spreads_P2: Tensor
+        self.register_buffer("spreads_P2", torch.tensor(list(spreads) or [(0.0, 1.0)] * parts), persistent=False)
 
     def forward(self, images_B3HW: Tensor) -> Prediction:
+        parts = self.parts(images_B3HW)
+        if self.normalised:
+            parts = [(part - mean) / std for part, (mean, std) in zip(parts, self.spreads_P2, strict=True)]
+        map_BHW = self.smooth(sum(parts[1:], parts[0]))[:, 0]
+        return Prediction(map_BHW, map_BHW.flatten(1).amax(1))
+
+    def parts(self, images_B3HW: Tensor) -> list[Tensor]:
+        """What the map is the sum of, each (B, 1, H, W) float32 and not smoothed yet: recovery, segmentation, as far as built."""
         features = self.network(self.network.normalise(images_B3HW))
         size = images_B3HW.shape[-2:]
-        map_B1HW = images_B3HW.new_zeros(images_B3HW.shape[0], 1, *size, dtype=torch.float32)
-        for level, recovered in zip(features.teacher, features.recovered, strict=False):
-            distance = cosine_distance(level, recovered)[:, None]
-            map_B1HW = map_B1HW + F.interpolate(distance, size, mode="bilinear", align_corners=self.align_corners)
+        parts = []
+        if features.recovered:
+            levels = zip(features.teacher, features.recovered, strict=True)
+            enlarged = [
+                F.interpolate(cosine_distance(level, recovered)[:, None], size, mode="bilinear", align_corners=self.align_corners)
+                for level, recovered in levels
+            ]
+            parts.append(sum(enlarged[1:], enlarged[0]))
         if features.logits_B1HW is not None:
-            map_B1HW = map_B1HW + features.logits_B1HW.float().sigmoid()
-        map_BHW = self.smooth(map_B1HW)[:, 0]
-        return Prediction(map_BHW, map_BHW.flatten(1).amax(1))
+            logits_B1HW = features.logits_B1HW.float()
+            parts.append(logits_B1HW if self.normalised else logits_B1HW.sigmoid())
+        return parts
 
 
 class Gaussian(nn.Module):

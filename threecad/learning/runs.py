@@ -92,6 +92,14 @@ class _Version(BaseModel):
     format: int = FORMAT
 
 
+class Spread(_Part):
+    """How a part of the map lies over the pixels of good images, once smoothed."""
+
+    mean: float = Field(allow_inf_nan=False)
+    deviation: float = Field(gt=0, allow_inf_nan=False)
+    """Standard deviation."""
+
+
 class Threshold(_Part):
     """From which score on something is defective, such that `false_positive_rate` of the good ones is, as far as those tell."""
 
@@ -105,6 +113,8 @@ class Threshold(_Part):
     """How many good ones it rests on."""
     source: Literal["validation", "training"]
     """Whether those were held out, or trained the model and so score lower than new ones will."""
+    spreads: tuple[Spread, ...] = Field(default=(), max_length=2)
+    """Of the maps of recovery and segmentation, as far as built, over the same good images; none without `score.normalise`."""
 
 
 class Run:
@@ -153,7 +163,12 @@ class Run:
         path = self.root / model.folder / MODEL
         found = weights.read(path)
         _load(network, {**found, **{f"teacher.{key}": value for key, value in teacher.state_dict().items()}}, path)
-        return Detector(network, self.recipe.score).eval().to(device)
+        spreads = self.threshold(model).spreads if self.recipe.score.normalise else ()
+        try:
+            detector = Detector(network, self.recipe.score, [(each.mean, each.deviation) for each in spreads])
+        except ValueError as error:
+            raise ReadError(f"{self.root / model.folder / THRESHOLD}: is not of the settings in {RECIPE} ({error})") from None
+        return detector.eval().to(device)
 
     def threshold(self, model: Trained) -> Threshold:
         return read_json(self.root / model.folder / THRESHOLD, Threshold)

@@ -32,7 +32,7 @@ from threecad.learning.config import Recipe
 from threecad.learning.devices import Devices, devices, fabric, precision
 from threecad.learning.home import DONE
 from threecad.learning.loop import Job, Progress
-from threecad.learning.model import Cfrg, Detector, backbone
+from threecad.learning.model import Cfrg, backbone
 from threecad.learning.runs import Contents, Cut, Run, Trained
 from threecad.pipeline.convert import cores
 from threecad.pipeline.summary import count
@@ -384,11 +384,12 @@ def _threshold(task: _Task, device: torch.device) -> Threshold:
     source, part = ("validation", task.plan.validation) if task.plan.validation.rows else ("training", task.plan.train)
     squares = _squares(task, part)
     with loop.bounded(device, recipe.train.batch_size):
-        detector = Detector(network, recipe.score).eval().to(device)
+        detector, spreads = thresholds.measured(network.to(device), recipe.score, squares, recipe.train.batch_size, device)
         found = thresholds.scores(detector, squares, recipe.train.batch_size, device)
     if not np.isfinite(found).all():
         raise ThreecadError(loop.not_finite(task.plan.name, "score of a good image", recipe.train.epochs))
-    return thresholds.threshold(found, squares, part, recipe.score.false_positive_rate, source)  # type: ignore[arg-type]
+    decided = thresholds.threshold(found, squares, part, recipe.score.false_positive_rate, source)  # type: ignore[arg-type]
+    return decided.model_copy(update={"spreads": spreads})
 
 
 def _network(task: _Task, *, student: bool = False) -> Cfrg:
