@@ -327,6 +327,24 @@ class TestJson:
         assert (found["out"], found["fixed"]) == ("threecad-check", "fixed")
         assert (found["queued"], found["relabel_files"], found["findings"]["TC105"]) == (True, 1, {"queued": {"part": 1}})
 
+    def test_a_check_tells_the_images_that_no_row_of_its_table_counts(self, home: Path, part: Path) -> None:
+        assert run("check", part).stdout.startswith("line7 · 4 images · 2 annotations · ")
+        for number in range(2):
+            put(home, f"line7/part/unsaid{number}.png", photograph(30 + number))
+            (part / f"part/unsaid{number}.json").unlink(missing_ok=True)
+        assert run("check", part).stdout.startswith("line7 · 6 images, 2 of them left out (TC201) · 2 annotations · ")
+
+    def test_a_report_and_the_tables_count_the_same_images(self, doubtful: Path) -> None:
+        run("convert", doubtful, "out", *SMALL, "--no-report")
+        told = re.search(
+            r"^([\d,]+) images and ([\d,]+) tiles? that no split uses, 1 case of which 1 wait", run("report", "out").stdout, re.M
+        )
+        assert told is not None
+        rows = [json.loads(line) for line in Path("out/samples.jsonl").read_text(encoding="utf-8").splitlines()]
+        used = [row for row in rows if row["split"] is not None]
+        assert (int(told[1]), int(told[2])) == (len(used), len(rows) - len(used))
+        assert f" · {told[1]} images · " in run("stats", "out").stdout.splitlines()[0]
+
     def test_a_mistake_leaves_standard_output_empty(self, home: Path) -> None:
         code, out, err = finished("convert", "nowhere", "out", "--json")
         assert (code, out) == (USAGE, "")

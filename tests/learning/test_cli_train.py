@@ -31,8 +31,12 @@ def train(*words: object) -> Result:
 def test_a_run_goes_where_none_is_and_the_next_commands_are_told(parts: Path, teacher_file: Path) -> None:
     teacher = ("--teacher", TEACHER, "--teacher-weights", teacher_file)
     without = train("--teacher", TEACHER, "--teacher-weights", "nowhere.pth")
-    assert (without.exit_code != DONE, without.stdout) == (True, "")
-    assert "nowhere.pth" in without.stderr
+    assert (without.exit_code, without.stdout) == (USAGE, "")
+    said = f"threecad: nowhere.pth: no such file; expected the weights of {TEACHER} (--teacher-weights)"
+    assert without.stderr.splitlines()[-1] == said
+    folder = train("--teacher", TEACHER, "--teacher-weights", parts)
+    assert (folder.exit_code, folder.stdout) == (USAGE, "")
+    assert "parts: a folder; expected the weights of" in folder.stderr.splitlines()[-1]
 
     done = train(*teacher)
     assert done.exit_code == DONE, done.stderr

@@ -100,6 +100,18 @@ def test_the_first_table_has_the_papers_columns_in_per_cent_with_one_decimal() -
     assert grid.rows[2][-3:] == ("24", "12", "12")
 
 
+def test_the_mean_is_set_apart_and_there_however_many_categories_there_are() -> None:
+    one = measured("nut")
+    done = evaluation(*(replace(one, category=f"part-{number:02}") for number in range(70)))
+    text = io.StringIO()
+    tables.put(Console(file=text, width=120, force_terminal=True, color_system="standard"), tables.grids(done)[0])
+    lines = text.getvalue().splitlines()
+    mean = next(at for at, line in enumerate(lines) if "Mean " in line)
+    assert "\x1b[1mMean" in lines[mean]
+    assert "part-58" in lines[mean - 1]
+    assert "11 more" in lines[mean + 1]
+
+
 def test_one_category_has_no_mean() -> None:
     assert len(tables.grids(evaluation(measured("nut")))[0].rows) == 1
 

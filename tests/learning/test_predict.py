@@ -278,6 +278,45 @@ def test_images_of_one_stem_do_not_write_over_one_another(untrained: Path, tmp_p
     assert checked(tmp_path / "out" / "labelme").findings == ()
 
 
+def test_an_image_does_not_pass_for_another_of_its_stem_whose_annotation_was_changed(
+    untrained: Path, tmp_path: Path, seen: list[int]
+) -> None:
+    home, out = tmp_path / "in", tmp_path / "out"
+    write(home / "a.png", dark())
+    predict(untrained, home, out)
+    changed = out / "labelme" / "a.json"
+    changed.write_text(changed.read_text(encoding="utf-8") + " ", encoding="utf-8")
+    before = changed.read_bytes()
+    (home / "a.png").unlink()
+    Image.fromarray(spotted()).save(home / "a.bmp")
+    for _ in range(2):
+        done = predict(untrained, home, out)
+        assert (done.edited, [verdict.name for verdict in done.verdicts]) == ((), ["a.bmp"])
+        assert json.loads((out / "labelme" / "a.bmp.json").read_bytes())["imagePath"] == "../../in/a.bmp"
+        assert changed.read_bytes() == before
+        assert list(rows(out)) == ["a.bmp"]
+    (home / "a.bmp").unlink()
+    write(home / "a.png", dark())
+    assert predict(untrained, home, out).edited == ("a.png",), "it came back, and so did what somebody knows of it"
+    assert (changed.read_bytes(), listing(out / "labelme")) == (before, ["a.json"])
+
+
+def test_maps_of_images_of_one_stem_beside_others_are_scored(untrained: Path, tmp_path: Path, seen: list[int]) -> None:
+    data = tmp_path / "data"
+    mask = np.zeros((100, 150), np.uint8)
+    mask[30:42, 90:110] = 255
+    write(data / "part/train/good/t.png", dark())
+    write(data / "part/test/good/a.png", dark())
+    Image.fromarray(dark()).save(data / "part/test/good/a.bmp")
+    write(data / "part/test/dent/b.png", spotted())
+    write(data / "part/ground_truth/dent/b.png", mask)
+    predict(untrained, data, tmp_path / "out")
+    assert listing(tmp_path / "out/maps/part/test/good") == ["a.bmp.png", "a.png.png"]
+    done = CliRunner().invoke(main, ["score", str(tmp_path / "out/maps"), str(data), "--json"], catch_exceptions=False)
+    assert done.exit_code == DONE, done.stderr
+    assert json.loads(done.stdout)["categories"]["part"]["image_auroc"] == 1.0
+
+
 def test_no_two_images_share_a_name_however_odd() -> None:
     odd = [
         "a.png",

@@ -24,12 +24,13 @@ import torch
 from toys import TEACHER, fit_and_die, fit_with_a_number_lost, scratched, surface, write
 
 from threecad.errors import BusyError, ConfigError, LayoutError, ReadError, ThreecadError
-from threecad.learning import evaluate as evaluation
 from threecad.learning import cache, export, home, loop, plan, runs, weights
+from threecad.learning import evaluate as evaluation
 from threecad.learning import train as training
 from threecad.learning.config import Recipe, override
 from threecad.learning.evaluate import evaluate
 from threecad.learning.home import DONE
+from threecad.learning.model import Cfrg
 from threecad.learning.runs import Run
 from threecad.learning.train import folders, train
 from threecad.metrics import Meter
@@ -213,7 +214,7 @@ def test_nothing_of_a_former_run_is_deleted_before_its_successor_can_begin(drawn
     root, quick = drawn(), override(recipe, {"train.epochs": 1})
     train(root, tmp_path / "run", quick)
     before = bytes_of(tmp_path / "run")
-    with pytest.raises(ReadError, match="nope"):
+    with pytest.raises(ConfigError, match=r"nope\.pth: no such file"):
         train(root, tmp_path / "run", override(quick, {"model.teacher_weights": "nope.pth"}), overwrite=True)
     with pytest.raises(ConfigError, match="nope"):
         train(root, tmp_path / "run", quick, textures=tmp_path / "nope", overwrite=True)
@@ -379,6 +380,21 @@ def test_one_image_is_enough_to_train(drawn: Drawn, recipe: Recipe, tmp_path: Pa
     done = train(drawn(train=1), tmp_path / "run", recipe, note=told.append)
     assert done.threshold(done.model()).source == "training"
     assert "metal: a single image trains." in told
+    assert (
+        "metal: the threshold rests on 1 good image that trained the model, which promises nothing: new ones score higher; "
+        "1 % was asked for (data.validation)"
+    ) in told
+
+
+def test_a_threshold_says_what_the_images_held_out_can_promise(drawn: Drawn, recipe: Recipe, tmp_path: Path) -> None:
+    told: list[str] = []
+    few = override(recipe, {"train.epochs": 1, "data.validation": 0.2})
+    done = train(drawn(train=5), tmp_path / "run", few, note=told.append)
+    assert (done.threshold(done.model()).images, done.threshold(done.model()).source) == (1, "validation")
+    assert (
+        "metal: the threshold rests on 1 good image, which promises only that at most 50 % of good ones are taken for defective; "
+        "1 % was asked for (data.validation)"
+    ) in told
 
 
 def test_without_a_good_image_there_is_nothing_to_train(drawn: Drawn, recipe: Recipe, tmp_path: Path) -> None:
@@ -538,7 +554,7 @@ def compiled_by(monkeypatch: pytest.MonkeyPatch, call: Callable[..., Any]) -> No
     def compile_(network: Any) -> None:
         network._compiled_call_impl = partial(call, network)
 
-    monkeypatch.setattr(loop.Cfrg, "compile", compile_)
+    monkeypatch.setattr(Cfrg, "compile", compile_)
 
 
 def test_compiled_networks_are_tried_with_batches_of_every_size_and_learn_the_same(
@@ -587,7 +603,7 @@ def test_where_torch_cannot_compile_the_training_goes_on_without_and_says_so(
         return features._replace(logits_B1HW=_Backward.apply(features.logits_B1HW))
 
     if place == "compile":
-        monkeypatch.setattr(loop.Cfrg, "compile", fail)
+        monkeypatch.setattr(Cfrg, "compile", fail)
     else:
         compiled_by(monkeypatch, fail if place == "forward" else fail_in_backward)
     told: list[str] = []
@@ -604,7 +620,7 @@ def test_a_bug_is_not_taken_for_a_compiler_that_cannot(
         raise bug("sizes do not agree")
 
     compiled_by(monkeypatch, lambda network, *args: network._call_impl(*args))
-    monkeypatch.setattr(loop.Cfrg, "forward", forward)
+    monkeypatch.setattr(Cfrg, "forward", forward)
     with pytest.raises(bug, match="sizes do not agree"):
         train(drawn(), tmp_path / "run", override(recipe, {"train.compile": True}))
 

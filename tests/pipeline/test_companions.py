@@ -10,8 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from threecad.cli import main
-from threecad.errors import LayoutError
+from threecad.errors import BusyError, LayoutError
 from threecad.pipeline import companions
+from threecad.pipeline.store import locked
 
 
 @pytest.fixture
@@ -84,3 +85,12 @@ def test_no_report_means_no_card_either(raw: Path) -> None:
     assert not {"report.html", "dataset_card.md", "croissant.json", "metadata.jsonl"} & {
         path.name for path in Path("out").iterdir()
     }
+
+
+def test_of_two_runs_that_end_at_once_one_writes_the_page_and_the_card(raw: Path) -> None:
+    convert("--no-report")
+    with locked(Path("out")), pytest.raises(BusyError):
+        companions.accompany(Path("out"))
+    assert not (Path("out") / "dataset_card.md").exists()
+    companions.accompany(Path("out"))
+    assert (Path("out") / "dataset_card.md").exists()

@@ -429,6 +429,29 @@ def test_an_annotation_that_changes_during_the_run_is_taken_up_by_the_next(
     assert contents(out) == contents(tmp_path / "afresh")
 
 
+def test_an_annotation_torn_when_it_is_found_and_whole_when_it_is_read_is_taken_up_by_the_next(
+    raw: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(raw, "cover/mended.png", photograph(101), [square("unheard-of", 10, 20, 12)])
+    whole = (raw / "cover/mended.json").read_bytes()
+    (raw / "cover/mended.json").write_bytes(whole[:50])
+    find = sources.raw.find
+
+    def finding(*arguments: object) -> object:
+        found = find(*arguments)  # type: ignore[arg-type]
+        (raw / "cover/mended.json").write_bytes(whole)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sources.raw, "find", finding)
+        assert convert(raw, out, SMALL).queued
+    told = {finding.code for finding in read_findings(out / "findings.jsonl") if finding.source == "cover/mended.png"}
+    assert Code.FILE_UNREADABLE in told
+    convert(raw, out, SMALL)
+    convert(raw, tmp_path / "afresh", SMALL)
+    assert contents(out) == contents(tmp_path / "afresh")
+
+
 def test_a_copy_of_a_defective_image_is_not_good(raw: Path, out: Path) -> None:
     """Its tiles are kept out of sight, and come to light when the contradiction is gone, without being encoded again."""
     (raw / "cover/good/copy.png").write_bytes((raw / "cover/d0.png").read_bytes())

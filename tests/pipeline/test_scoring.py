@@ -410,6 +410,14 @@ def test_images_that_differ_by_their_suffix_have_maps_of_their_own() -> None:
     assert pair(named("0.png", "0.png.jpg"), ["0.png.npy", "0.png.jpg.npy"], where="maps", what="map") == [0, 1]
 
 
+def test_maps_that_name_a_suffix_only_where_two_images_are_alike_are_found() -> None:
+    images = named("A/0.png", "A/0.jpg", "A/1.png")
+    assert pair(images, ["A/0.jpg.png", "A/0.png.png", "A/1.png"], where="maps", what="map") == [1, 0, 2]
+    assert pair(named("b.bmp", "B.png", "c.png"), ["B.png.png", "b.bmp.png", "c.png"], where="maps", what="map") == [1, 0, 2]
+    with pytest.raises(LayoutError, match=r"no map for 1 of 3 \(A/0\.jpg\)"):
+        pair(images, ["A/0.png", "A/0.png.png", "A/1.png"], where="maps", what="map")
+
+
 def test_a_map_that_names_another_suffix_is_of_another_image() -> None:
     with pytest.raises(LayoutError, match="no map for 1 of 1"):
         pair(named("A/0.png"), ["A/0.jpg.npy"], where="maps", what="map")

@@ -30,7 +30,7 @@ from threecad.errors import BusyError, ConfigError, LayoutError, ReadError, Thre
 from threecad.formats.dataset import line, read_manifest, read_samples
 from threecad.pipeline.config import Pipeline
 from threecad.pipeline.convert import Progress, convert
-from threecad.pipeline.shards import export, folder, key_of, parquet, tar
+from threecad.pipeline.shards import export, folder, key_of, parquet, planning, tar
 
 ROLES = {"image": "png", "mask": "mask.png", "types": "types.png", "ignore": "ignore.png"}
 # The library leaves its files to the collector.
@@ -454,6 +454,16 @@ class TestInterruption:
         assert done.written == 0
         assert stamps(tars) == before
         assert (steps[-1].done, steps[-1].total) == (done.samples, done.samples)
+
+    def test_planning_tells_how_far_it_is(self, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(planning, "_TELL_EVERY", 1)
+        steps: list[Progress] = []
+        done = export(data, tmp_path / "out", "webdataset", progress=steps.append)
+        planned = [step for step in steps if step.doing == "planning"]
+        assert [step.done for step in planned] == list(range(1, planned[0].total + 1))
+        assert planned == steps[: len(planned)]
+        assert planned[0].total >= done.samples
+        assert (steps[-1].doing, steps[-1].done) == ("", done.samples)
 
     def test_a_damaged_shard_alone_is_written_again(self, data: Path, tars: Path, tmp_path: Path) -> None:
         out = tmp_path / "out"

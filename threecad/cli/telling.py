@@ -199,7 +199,11 @@ def report(dataset: Path, *, out: Path | None, workers: int | None, no_cache: bo
             )
         with printing():
             click.echo(f"Report: {plain(made.out)}" + (f", with the folder {plain(made.beside)}" if made.beside else ""))
-            click.echo(f"{made.images} images, {made.cases} cases of which {made.waiting} wait, {made.findings} findings.")
+            shown = summary.count(made.images - made.unwritten, "image")
+            if made.unwritten:
+                shown += f" and {summary.count(made.unwritten, 'tile')} that no split uses"
+            cases = summary.count(made.cases, "case")
+            click.echo(f"{shown}, {cases} of which {made.waiting:,} wait, {summary.count(made.findings, 'finding')}.")
 
 
 @main.command(

@@ -174,15 +174,18 @@ def read_manifest(root: Path) -> Manifest:
     path = root / MANIFEST
     try:
         data = json.loads(path.read_bytes())
+        text = json.dumps(data)
     except OSError as error:
         raise ReadError(f"{path}: {error.strerror}") from None
     except ValueError as error:
         raise ReadError(f"{path}: not JSON ({error})") from None
+    except RecursionError:
+        raise ReadError(f"{path}: is nested too deeply; expected the manifest of a data set") from None
     found = data.get("format") if isinstance(data, dict) else None
     if isinstance(found, int) and found > FORMAT:
         raise ReadError(f"{path}: found format {found}, this version of threecad reads up to {FORMAT}")
     try:
-        return Manifest.model_validate_json(json.dumps(data))
+        return Manifest.model_validate_json(text)
     except ValidationError as error:
         raise ReadError(f"{path}: {_first(error)}") from None
 

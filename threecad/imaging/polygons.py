@@ -637,7 +637,7 @@ def _bitmap(data: bytes, expected: Size, image: Size) -> NDArray[np.bool_] | str
     from PIL.PngImagePlugin import PngImageFile  # directly: Image.open would warn of large bitmaps, whose size is checked here
 
     try:
-        with PngImageFile(BytesIO(data)) as picture:
+        with PngImageFile(BytesIO(_pixels_alone(data))) as picture:
             bands = picture.getbands()
             values: NDArray[Any] = np.asarray(picture)
     except (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, struct.error, zlib.error) as error:
@@ -645,6 +645,20 @@ def _bitmap(data: bytes, expected: Size, image: Size) -> NDArray[np.bool_] | str
     if values.ndim == 3:
         return np.asarray(values[:, :, [number for number, band in enumerate(bands) if band != "A"]].any(axis=2))
     return np.asarray(values != 0)
+
+
+def _pixels_alone(png: bytes) -> bytes:
+    """The chunks that pixels are made of, for Pillow would look for frames besides. ValueError at a second header, whose size it
+    would take for the first one's."""
+    kept, place, kind = [png[:33]], 33, b""
+    while kind != b"IEND" and place + 8 <= len(png):
+        length, kind = struct.unpack_from(">I4s", png, place)
+        if kind == b"IHDR":
+            raise ValueError("a second header")
+        if kind in (b"PLTE", b"tRNS", b"IDAT", b"IEND"):
+            kept.append(png[place : place + 12 + length])
+        place += 12 + length
+    return b"".join(kept)
 
 
 def _edges(bitmap: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -320,11 +320,13 @@ def _train(task: _Task, chosen: Devices, progress: Tell | None, note: Note) -> T
     began = time.monotonic()
     decided = _threshold(task, chosen.torch())
     if (best := thresholds.promised(decided.images, decided.false_positive_rate)) > decided.false_positive_rate:
-        asked = f"{100 * decided.false_positive_rate:g} %"
-        note(
-            f"{task.plan.name}: the threshold rests on {count(decided.images, 'good image')}, which promise that no less than "
-            f"{100 * best:.2g} % of good ones are taken for defective; {asked} was asked for (data.validation)"
-        )
+        asked, verb = f"{100 * decided.false_positive_rate:g} %", "promises" if decided.images == 1 else "promise"
+        if decided.source == "training":
+            promise = f" that trained the model, which {verb} nothing: new ones score higher"
+        else:
+            promise = f", which {verb} only that at most {100 * best:.2g} % of good ones are taken for defective"
+        rests = f"the threshold rests on {count(decided.images, 'good image')}{promise}"
+        note(f"{task.plan.name}: {rests}; {asked} was asked for (data.validation)")
     runs.write_json(folder / runs.THRESHOLD, decided)
     told = Trained(
         name=task.plan.name,

@@ -41,11 +41,14 @@ def teacher(name: str, file: Path | None = None, note: Callable[[str], None] | N
 
     A file's tensors are found by their names, whatever stands before them (`module.`, `backbone.`). Where the names are another
     library's, they are taken in their order if every one of the whole network's tensors has its counterpart of the same shape,
-    and `note` tells. ConfigError where the hub is out of reach or the file is of another network; ReadError where the file cannot
-    be read.
+    and `note` tells. ConfigError where the hub is out of reach, there is no such file, or it is of another network; ReadError
+    where the file cannot be read.
     """
     if file is None:
         return fetched(name)
+    if file.is_dir() or not file.exists():
+        found = "a folder" if file.is_dir() else "no such file"
+        raise ConfigError(f"{file}: {found}; expected the weights of {name} (--teacher-weights)")
     state = read(file)
     net = backbone(name)
     named, how = _matched(name, net, state)

@@ -142,7 +142,7 @@ def read_clean(file: str | Path) -> list[str]:
         else:
             try:
                 path = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 path = None
             if not isinstance(path, str):
                 raise ReadError(f"{file}, line {number}: found {line[:60]!r}; expected a path, or one in quotes as JSON has them")

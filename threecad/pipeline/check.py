@@ -191,7 +191,7 @@ class _Desk:
         """Delete what earlier checks wrote here, whole or interrupted, and nothing else."""
         if self.mark.is_file():
             for row in self.mark.read_bytes().splitlines():
-                with suppress(ValueError):  # torn by an interruption: that file was not begun
+                with suppress(ValueError, RecursionError):  # torn by an interruption: that file was not begun
                     self._delete(json.loads(row))
         write_atomically(self.mark, b"")
 

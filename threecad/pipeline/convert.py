@@ -40,6 +40,8 @@ class Progress:
     total: int
     megapixels: float
     source: str
+    doing: str = ""
+    """What is done, where a run does one thing after another; else what its command is known for."""
 
 
 @dataclass(frozen=True, slots=True)

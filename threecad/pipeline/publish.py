@@ -429,7 +429,7 @@ def stands(out: Path, origin: str, files: Files) -> bool:
         return noted["made_from"] == origin and all(
             files.holds(path, File(*kept), digest=False) for path, kept in noted["lists"].items()
         )
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return False  # none, or damaged
 
 

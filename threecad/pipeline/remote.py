@@ -282,7 +282,7 @@ class InStore:
         try:
             seen = json.loads((home.parent / "seen.json").read_bytes())
             self._seen = {path: [int(each) for each in seen[path]] for path in LISTS if path in seen}
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, LookupError, OverflowError, RecursionError):
             self._seen = {}
 
     def _fresh(self, local: Path, path: str, looks: Looks) -> bool:

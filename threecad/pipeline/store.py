@@ -252,7 +252,7 @@ class Store:
         path = self.out / MOVES
         if path.exists():
             for line in path.read_bytes().splitlines():
-                with suppress(ValueError, TypeError):  # torn: the move was not made
+                with suppress(ValueError, TypeError, RecursionError):  # torn: the move was not made
                     to, origin = json.loads(line)
                     if isinstance(to, str | None) and isinstance(origin, str | None):
                         yield to, origin
@@ -309,7 +309,7 @@ def _noted(note: Path) -> str | None:
     """The name of the raw folder that was noted; None where the note is damaged."""
     try:
         name = json.loads(note.read_bytes())
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return name if isinstance(name, str) else None
 

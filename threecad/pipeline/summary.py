@@ -59,11 +59,15 @@ def _bar(verb: str, console: Console) -> Iterator[Callable[[Progress], None]]:
         console=console,
         transient=True,
     )
-    began = time.monotonic()
+    began, doing = time.monotonic(), ""
     with bar:
         task = bar.add_task(verb, total=None, rate="")
 
         def update(step: Progress) -> None:
+            nonlocal began, doing
+            if step.doing != doing:
+                began, doing = time.monotonic(), step.doing
+                bar.reset(task, description=doing or verb)
             bar.update(task, completed=step.done, total=step.total, rate=_rate(step, began))
 
         yield update
@@ -71,15 +75,20 @@ def _bar(verb: str, console: Console) -> Iterator[Callable[[Progress], None]]:
 
 def _log(verb: str) -> Callable[[Progress], None]:
     began = said = time.monotonic()
+    doing = ""
 
     def update(step: Progress) -> None:
-        nonlocal said
+        nonlocal began, doing, said
         now = time.monotonic()
+        if step.doing != doing:
+            began, doing = now, step.doing
         if now - said >= EVERY_SECONDS:
             said = now
             left = (now - began) / step.done * (step.total - step.done)
             print(
-                f"{verb}: {step.done}/{step.total} images, {_rate(step, began)}, {_clock(left)} left", file=sys.stderr, flush=True
+                f"{doing or verb}: {step.done}/{step.total} images, {_rate(step, began)}, {_clock(left)} left",
+                file=sys.stderr,
+                flush=True,
             )
 
     return update
@@ -139,7 +148,7 @@ def show_check(done: Check, raw: str | Path, *, like: bool = False) -> None:
     console = terminal()
     head = [
         raw.rstrip("/").rpartition("/")[2] if isinstance(raw, str) else raw.resolve().name,
-        count(done.images, "image"),
+        f"{count(done.images, 'image')}{_left_out(done)}",
         count(done.annotated, "annotation"),
     ]
     head.append(count(len(done.rows), "category", "categories"))
@@ -159,6 +168,13 @@ def show_check(done: Check, raw: str | Path, *, like: bool = False) -> None:
     first = "Next, when that is drawn" if done.queued else "Next"
     same = " (and the options of this check)" if like else ""
     say(console, f"{first}: {_command('convert', str(raw), 'OUT')}{same}", whole=True)
+
+
+def _left_out(done: Check) -> str:
+    """The images that no row of the table counts, for nothing is known of them, and the findings that say so."""
+    left = done.images - sum(row.images for row in done.rows)
+    codes = {each.code.value for each in done.findings if each.code in (Code.UNANNOTATED, Code.FLAG_WITHOUT_SHAPE)}
+    return f", {left:,} of them left out ({', '.join(sorted(codes))})" if left else ""
 
 
 def as_json(done: Conversion) -> dict[str, Any]:

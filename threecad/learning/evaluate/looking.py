@@ -28,7 +28,7 @@ from threecad.learning.devices import precision
 from threecad.learning.evaluate.results import Judged
 from threecad.learning.fitting import Fit, fit_image, fit_mask, fits, unfit
 from threecad.learning.predict.passing import mapped
-from threecad.learning.predict.writing import scale_of
+from threecad.learning.predict.writing import clipped, scale_of
 from threecad.metrics import Meter
 from threecad.pipeline.convert import Progress
 
@@ -314,12 +314,11 @@ def map_names(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def _write(folder: Path, name: str, whole: NDArray[np.float32], recipe: Recipe) -> None:
-    path, scale = folder / name, scale_of(recipe.model)
+    path, scale = folder / name, scale_of(recipe)
     if not Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(folder)):
         raise ConfigError(f"{path}: a link leads out of the folder of score maps; expected a folder without one")
-    most = scale.offset + 65535 * scale.slope
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_map(path, np.clip(whole, 0, np.float32(most)), scale)
+        write_map(path, clipped(whole, scale), scale)
     except OSError as error:
         raise ThreecadError(f"{path}: cannot be written ({error.strerror or error})") from None

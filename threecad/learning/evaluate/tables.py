@@ -71,7 +71,7 @@ def _figures(done: Evaluation) -> Grid:
         rows.append((MEAN, *means, *(f"{total:,}" for total in totals)))
     columns = ("Category", *(FIGURES[name].replace(" ", "\n") for name in names), "images", "defec-\ntive", "regions")
     title = "Per cent, as in the paper's Tables 3 and 4"
-    return Grid("figures", title, columns, "l" + "r" * (len(columns) - 1), tuple(rows), " ".join(remarks(done)))
+    return Grid("figures", title, columns, "l" + "r" * (len(columns) - 1), tuple(rows), " ".join(remarks(done)), total=MEAN)
 
 
 def remarks(done: Evaluation) -> list[str]:

@@ -135,9 +135,9 @@ def predict(
     place = devices.devices(device).torch()
     found = find(Path(images), target)
     chosen = models(run, found.paths, category)
-    called = names(found.paths)
     title = shown(Path(os.path.realpath(images)).name)
     with _sentences(target), hold(target, title, overwrite=overwrite) as ledger, _threads(threads) as pool:
+        called = names(found.paths, ledger.guards)
         going = _Pass(run, found, called, cut, threshold, wishes, batch_size, threads, ledger, pool, progress, dict(found.passed))
         for model in sorted({model.folder: model for model in chosen.values()}.values(), key=lambda model: model.folder):
             _look_at([path for path in found.paths if chosen[path] == model], model, going, place)
@@ -162,7 +162,7 @@ def _look_at(paths: Sequence[str], model: Trained, going: _Pass, place: torch.de
     if first is None:  # so no network has to be loaded
         return
     detector = going.run.detector(model, place)
-    scale = scale_of(going.run.recipe.model)
+    scale = scale_of(going.run.recipe)
     writing: deque[tuple[Case, Future[tuple[Record, bool]]]] = deque()
 
     def settle(most: int) -> None:

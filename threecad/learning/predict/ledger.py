@@ -87,6 +87,11 @@ class Record(_Row):
     """sha256 of the annotation as it was written, so that nobody's corrections are written over; empty: whatever it is."""
     verdict: Verdict
 
+    @property
+    def told(self) -> str:
+        """POSIX path of the annotation, relative to the output folder."""
+        return f"{LABELME}/{self.verdict.name}.json"
+
     def files(self) -> list[str]:
         """POSIX paths of all files made of the image, relative to the output folder."""
         name = self.verdict.name
@@ -94,7 +99,7 @@ class Record(_Row):
             *([f"{MAPS}/{name}.png"] if self.maps else []),
             *([f"{OVERLAYS}/{name}.jpg"] if self.overlays else []),
             *([f"{LABELME}/{name}{splitext(self.verdict.path)[1]}"] if self.copied else []),
-            f"{LABELME}/{name}.json",
+            self.told,
         ]
 
 
@@ -164,6 +169,8 @@ class Ledger:
         self.known = {row.verdict.path: row for row in rows}
         self._made = {file: row.annotation for row in rows for file in row.files()}
         """Every file that was ever written → what its annotation was then."""
+        self._rows = {row.told: row for row in rows}
+        """Annotation → what it is of."""
         write_atomically(path, b"".join(map(_line, rows)))
         self._journal: BinaryIO = path.open("ab")
 
@@ -192,38 +199,46 @@ class Ledger:
         except OSError:
             return True
 
+    def guards(self, name: str, path: str) -> bool:
+        """Whether the annotation of that name is of another image than `path`, and somebody has changed it."""
+        row = self._rows.get(f"{LABELME}/{name}.json")
+        return row is not None and row.verdict.path != path and self.edited(row.told)
+
     def keep(self, record: Record) -> None:
         """Note an image all files of which are in their places."""
         self._journal.write(_line(record))
         self._journal.flush()
         self.known[record.verdict.path] = record
         self._made.update(dict.fromkeys(record.files(), record.annotation))
+        self._rows[record.told] = record
 
     def finish(self, paths: Iterable[str], failed: Mapping[str, str]) -> list[Verdict]:
         """Write the lists and return all verdicts; what was made of images that are gone, or cannot be read any more, goes."""
         kept = {path: self.known[path] for path in sorted(set(paths) - failed.keys()) if path in self.known}
         current = {file for record in kept.values() for file in record.files()}
-        for file in sorted(self._made.keys() - current):
-            self._remove(file)
+        edited = [file for file in sorted(self._made.keys() - current) if self._remove(file)]
+        alone = {"key": "", "copied": False, "maps": False, "overlays": False}
+        left = [self._rows[file].model_copy(update=alone) for file in edited]  # so that it is still known whose they are
         write_atomically(self.out / SCORES, b"".join(_line(record.verdict) for record in kept.values()))
         if failed:
             told = (line({"path": path, "reason": reason}) for path, reason in sorted(failed.items()))
             write_atomically(self.out / FAILED, b"".join(told))
         else:
             (self.out / FAILED).unlink(missing_ok=True)
-        write_atomically(self.out / HOME / _JOURNAL, b"".join(map(_line, kept.values())))
+        write_atomically(self.out / HOME / _JOURNAL, b"".join(map(_line, [*left, *kept.values()])))
         return [record.verdict for record in kept.values()]
 
-    def _remove(self, file: str) -> None:
-        """Delete a file of ours, and folders that become empty; an annotation that somebody has changed stays."""
+    def _remove(self, file: str) -> bool:
+        """Delete a file of ours, and folders that become empty; an annotation that somebody has changed stays. Whether it did."""
         path = self.out / file
-        if file.endswith(".json") and self.edited(file):
-            return
+        if file in self._rows and self.edited(file):
+            return True
         if path.is_file() or path.is_symlink():
             path.unlink()
         with suppress(OSError):  # others keep theirs there
             for folder in list(Path(file).parents)[:-1]:
                 (self.out / folder).rmdir()
+        return False
 
     def close(self) -> None:
         self._journal.close()

@@ -6,7 +6,7 @@ import hashlib
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from posixpath import splitext
@@ -83,9 +83,10 @@ def _may_matter(path: str) -> bool:
     return suffix in SUFFIXES or suffix not in (".csv", ".json", ".jsonl", ".manifest", ".txt")
 
 
-def names(paths: Iterable[str]) -> dict[str, str]:
+def names(paths: Iterable[str], guarded: Callable[[str, str], bool] | None = None) -> dict[str, str]:
     """What the files made of each image are called: its path without the suffix; with it where two would be called alike, or one
-    like a folder, on a file system that tells upper from lower case or on one that does not.
+    like a folder, on a file system that tells upper from lower case or on one that does not. `guarded` tells of a name and a path
+    whether that name is not to be had for it.
 
     >>> names(["a.png", "part/b.png", "part/B.jpg"])
     {'a.png': 'a', 'part/b.png': 'part/b.png', 'part/B.jpg': 'part/B.jpg'}
@@ -94,6 +95,8 @@ def names(paths: Iterable[str]) -> dict[str, str]:
     folders = {_folded(str(folder)) for path in found for folder in PurePosixPath(path).parents}
 
     def taken(path: str, name: str) -> bool:
+        if guarded is not None and guarded(name, path):
+            return True
         return held[_folded(name)] > 1 or any(_folded(name + end) in folders for end in (*_MADE, splitext(path)[1]))
 
     for longer in (_short, _marked):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from threecad.learning.config import Model
+    from threecad.learning.config import Recipe
     from threecad.learning.predict.passing import Mapped
 
     Map = NDArray[np.float32]
@@ -61,16 +61,30 @@ class Case:
     look: os.stat_result
 
 
-def scale_of(settings: Model) -> Scale:
+NORMALISED = Scale.between(-64.0, 192.0)
+"""Standard deviations of good images, in steps of 0.004. A score beyond is further from them than anything has to be told."""
+
+
+def scale_of(recipe: Recipe) -> Scale:
     """The scale of all maps of a run, so that their levels can be compared: from 0 to the greatest score that its parts can give.
 
-    The recovery adds three cosine distances, 2 each at most, and the segmentation a share of 1: steps of 0.0001.
+    The recovery adds three cosine distances, 2 each at most, and the segmentation a share of 1: steps of 0.0001. Where the maps
+    are normalised there is no greatest score: then it is `NORMALISED`.
 
-    >>> from threecad.learning.config import Model
-    >>> scale_of(Model()) == Scale.between(0, 7), scale_of(Model(recovery=False)) == Scale.between(0, 1)
+    >>> from threecad.learning.config import Recipe
+    >>> scale_of(Recipe()) == Scale.between(0, 7), scale_of(Recipe(model={"recovery": False})) == Scale.between(0, 1)
     (True, True)
+    >>> scale_of(Recipe(score={"normalise": True})) == NORMALISED
+    True
     """
-    return Scale.between(0.0, 6.0 * settings.recovery + 1.0 * settings.segmentation)
+    if recipe.score.normalise:
+        return NORMALISED
+    return Scale.between(0.0, 6.0 * recipe.model.recovery + 1.0 * recipe.model.segmentation)
+
+
+def clipped(map_HW: Map, scale: Scale) -> Map:
+    """The map with all scores within the scale, which roundings may leave by a hair."""
+    return np.clip(map_HW, np.float32(scale.offset), np.float32(scale.offset + 65535 * scale.slope))
 
 
 def publish(
@@ -86,7 +100,6 @@ def publish(
 
     OSError where the folder cannot be written, ReadError where the photograph cannot be copied.
     """
-    scores = np.clip(said.map_HW, 0, scale.offset + 65535 * scale.slope)  # roundings may lie a hair beyond
     defective = said.score >= case.threshold
     found = regions(said.map_HW, case.threshold, wishes.min_area) if defective else Regions(0, 0, ())
     row, column = np.unravel_index(int(said.map_HW.argmax()), said.map_HW.shape)
@@ -103,7 +116,7 @@ def publish(
         regions=Counted(count=found.count, area=found.area, worst=max((each.score for each in found.outlines), default=None)),
     )
     if wishes.maps:
-        _put(out / MAPS / f"{case.name}.png", encode_map(scores, scale))
+        _put(out / MAPS / f"{case.name}.png", encode_map(clipped(said.map_HW, scale), scale))
     if wishes.overlays and picture is not None:
         drawn = overlay(picture, said.map_HW, said.score, case.threshold, found.outlines, verdict.peak)
         _put(out / OVERLAYS / f"{case.name}.jpg", encode_jpeg(drawn))

@@ -43,12 +43,14 @@ _MADE_FOR = re.compile(rb'<meta name="threecad-manifest" content="([0-9a-f]{64})
 class Report:
     """A page that was written: `beside` is the folder that goes with it, None where the page is all there is.
 
-    `images` are in the gallery, `cases` in the relabel queue, `waiting` of them for a decision; `findings` counts the findings.
+    `images` are in the gallery, `unwritten` of them have no file, such as tiles that no split uses: `stats` does not count those.
+    `cases` are in the relabel queue, `waiting` of them for a decision; `findings` counts the findings.
     """
 
     out: Path
     beside: Path | None
     images: int
+    unwritten: int
     cases: int
     waiting: int
     findings: int
@@ -155,6 +157,7 @@ def _report(
         out=place,
         beside=beside.folder if beside.used else None,
         images=len(gallery),
+        unwritten=len(gallery) - pictures,
         cases=len(cases or ()),
         waiting=sum(case.action is Action.QUEUED and case.decision is None for case in cases or ()),
         findings=len(findings),

@@ -100,7 +100,7 @@ def path_of(geojson: str, left: float = 0.0, top: float = 0.0) -> str:
         kind, parts = shape["type"], shape["coordinates"]
         polygons = [parts] if kind == "Polygon" else parts if kind == "MultiPolygon" else []
         return "".join(_ring(ring, left, top) for polygon in polygons for ring in polygon)
-    except (ValueError, TypeError, KeyError):  # what lies in a data set may be anybody's
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError):  # what lies in a data set may be anybody's
         return ""
 
 

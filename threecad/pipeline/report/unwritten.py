@@ -34,6 +34,6 @@ def outlines_of(data: Path, entries: Iterable[Entry]) -> dict[str, Outlines]:
                     path = path_of(json.dumps(row["geometry"]), window.left, window.top)
                     if path and len(path) <= _LONGEST:
                         found[id_].append((str(row["label"]), path))
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):  # what lies there may be anybody's
         return {}
     return {id_: tuple(paths) for id_, paths in found.items()}

@@ -9,7 +9,7 @@ for it is taken instead.
 from __future__ import annotations
 
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -66,7 +66,7 @@ def pair(
         ways = [(spelling, names) for names in habits]
         if full is not None:
             whole = [(*parts[:-1], parts[-1] + suffix) for parts, suffix in zip(spelling, suffixes, strict=True)]
-            ways.insert(0, (whole, full))
+            ways[:0] = [(whole, full), (_where_alike(spelling, whole), full)]
         for spelled, names in ways:
             found = _match(named, spelled, names, barred)
             if not found.missing and not found.several:
@@ -188,6 +188,17 @@ def _bare(file: str) -> _Parts:
 
 def _is_full(file: str) -> bool:
     return splitext(splitext(file)[0])[1].lower() in SUFFIXES
+
+
+def _where_alike(plain: Sequence[_Parts], whole: Sequence[_Parts]) -> list[_Parts]:
+    """The names with their suffixes where they are alike without, as `threecad predict` calls its maps: only for those it is told
+    which one is meant."""
+    alike = Counter(_folded(parts) for parts in plain)
+    return [longer if alike[_folded(parts)] > 1 else parts for parts, longer in zip(plain, whole, strict=True)]
+
+
+def _folded(parts: _Parts) -> _Parts:
+    return tuple(part.casefold() for part in parts)
 
 
 def _full(file: str) -> _Parts:

@@ -82,11 +82,11 @@ def _grids(scored: Scored) -> Iterator[Grid]:
     rows += [(*means, "", "", "") for means in _means(scored, names)]
     heads = ("Category", *(FIGURES[name].replace(" ", "\n") for name in names), "images", "defective", "defects")
     # The key of a table that is always whole.
-    yield Grid("overview", "As in the paper's tables", heads, _align(heads), tuple(rows))
+    yield Grid("overview", "As in the paper's tables", heads, _align(heads), tuple(rows), total=MEAN)
     rows = [(row.category, *_percents(row, MORE), *_levels(row.scores)) for row in scored.rows]
     rows += [(*means, "", "") for means in _means(scored, MORE)]
     heads = ("Category", *(FIGURES[name] for name in MORE), "image\nthreshold", "pixel\nthreshold")
-    yield Grid("overview", "What the paper does not tell", heads, _align(heads), tuple(rows))
+    yield Grid("overview", "What the paper does not tell", heads, _align(heads), tuple(rows), total=MEAN)
 
 
 def _columns(scored: Scored) -> tuple[str, ...]:

@@ -104,7 +104,7 @@ def export(
     manifest = _manifest(root, target)
     refuse_foreign(target, overwrite=overwrite)
     digest = _digest(root)
-    planned = plan(root, manifest, wanted, form.weigh)
+    planned = plan(root, manifest, wanted, form.weigh, _telling(manifest, progress))
     made_from = _made_from(to, digest, wanted, planned)
     jobs = {form.path_of(each.split, each.number, each.count): each for each in planned.batches}
     card = None if to != "parquet" else _card(manifest, planned)
@@ -177,6 +177,16 @@ def _manifest(root: Path, out: Path) -> Manifest:
     if target == whole or target in whole.parents or whole in target.parents:
         raise ConfigError(f"{out} and the data set {root} lie in each other; choose a folder beside it")
     return read_manifest(root)
+
+
+def _telling(manifest: Manifest, progress: Callable[[Progress], None] | None) -> Callable[[int], None] | None:
+    """How far the planning is, by the samples read."""
+    if progress is None:
+        return None
+    total = sum(
+        count for category in manifest.categories.values() for kinds in category.tiles.values() for count in kinds.values()
+    )
+    return lambda done: progress(Progress(done, max(total, done), 0.0, "", "planning"))
 
 
 def _digest(root: Path) -> str:

@@ -32,6 +32,7 @@ MOST_BYTES = 1 << 30
 """A tile's file that is larger was not written by a conversion; Parquet's columns hold twice as much."""
 _MOST_LINE = 64 << 20
 _MOST_ID = 200
+_TELL_EVERY = 1_000  # samples, some hundredths of a second
 _SPLITS = tuple(Split)
 _AGAIN = "run the same threecad convert again"
 _LIGHT = np.dtype(
@@ -96,8 +97,8 @@ class Plan:
     categories: tuple[str, ...]
 
 
-def plan(root: Path, manifest: Manifest, wanted: Wanted, weigh: Weigh) -> Plan:
-    """The shards of the data set at `root`.
+def plan(root: Path, manifest: Manifest, wanted: Wanted, weigh: Weigh, tell: Callable[[int], None] | None = None) -> Plan:
+    """The shards of the data set at `root`; `tell` hears now and then how many samples were read.
 
     LayoutError where no sample is wanted; ReadError where the lists are not those of the manifest, name two samples alike, or
     name a file that is not there or leads elsewhere.
@@ -106,7 +107,7 @@ def plan(root: Path, manifest: Manifest, wanted: Wanted, weigh: Weigh) -> Plan:
     for category in wanted.categories or ():
         if category not in manifest.categories:
             raise LayoutError(f"{root}: no category {category!r}; found {', '.join(known) or 'none'}")
-    light, categories = _light(root, manifest, wanted, weigh)
+    light, categories = _light(root, manifest, wanted, weigh, tell)
     if not len(light):
         raise _nothing(root, manifest, wanted)
     _refuse_twins(root, light)
@@ -145,14 +146,18 @@ def order_of(id_: str, seed: int | None) -> int:
 # ---------------------------------------------------------------- the light rows
 
 
-def _light(root: Path, manifest: Manifest, wanted: Wanted, weigh: Weigh) -> tuple[Light, tuple[str, ...]]:
+def _light(
+    root: Path, manifest: Manifest, wanted: Wanted, weigh: Weigh, tell: Callable[[int], None] | None
+) -> tuple[Light, tuple[str, ...]]:
     """The light rows of all wanted samples in the data set's order, and their categories, sorted."""
     files = _Files(root)
     chunks: list[Light] = []
     rows: list[tuple[int, ...]] = []
     categories: set[str] = set()
     with _List(root, SAMPLES) as samples, _List(root, SUMS) as sums:
-        for offset, line in samples:
+        for done, (offset, line) in enumerate(samples, 1):
+            if tell is not None and done % _TELL_EVERY == 0:
+                tell(done)
             row = parsed(line, f"{root / SAMPLES}, byte {offset}")
             if not _is_wanted(row, wanted):
                 continue

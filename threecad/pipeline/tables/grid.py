@@ -28,7 +28,8 @@ _QUANTILES = ("mean", "q0", "q5", "q25", "q50", "q75", "q95", "q100")
 class Grid:
     """A table of text. `align` has a letter a column: `l` a name, `r` a number, `p` prose, which may wrap.
 
-    A heading may hold line breaks, for narrow screens. The row `All` is last where there is one. `more` rows were left out.
+    A heading may hold line breaks, for narrow screens. `total` is the first cell of the row about all categories, where
+    there is one: it is set apart, and never cut off where it is last. `more` rows were left out.
     """
 
     key: str
@@ -38,6 +39,7 @@ class Grid:
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
     more: int = 0
+    total: str = ALL
 
 
 def grids(statistics: Statistics, compared: Sequence[Statistics] = ()) -> list[Grid]:

@@ -67,7 +67,7 @@ def put(console: Console, grid: Grid) -> None:
     left, most = len(grid.rows), len(grid.rows) if grid.key == "overview" else MOST_ROWS
     rows = grid.rows
     if left > most:
-        last = rows[-1:] if rows[-1][0] == ALL else ()
+        last = rows[-1:] if rows[-1][0] == grid.total else ()
         rows = rows[: most - len(last)] + last
     marks = {} if _writes(console, YES + NO) else {ord(YES): "yes", ord(NO): "no"}
     texts = [[plain(cell).translate(marks) for cell in row] for row in rows]
@@ -99,7 +99,7 @@ def _table(grid: Grid, rows: Sequence[Sequence[str]], widths: Sequence[int], gap
         else:
             table.add_column("\n".join(heading), overflow="fold", min_width=min(width, 8))
     for row in rows:
-        table.add_row(*map(Text, row), style="bold" if row[0] == ALL else None)
+        table.add_row(*map(Text, row), style="bold" if row[0] == grid.total else None)
     return table
 
 
