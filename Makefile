@@ -42,12 +42,16 @@ demo: .venv/.base  ## convert the example photographs into ./demo, print its sta
 	@echo 'The data set lies in demo/ (examples/raw.md says what each photograph is for), its report in demo/report.html.'
 	@echo 'Yours next: $(BIN)/threecad convert YOUR_PHOTOGRAPHS/ OUT/'
 
-lint: .venv/.dev  ## format, lint, types, floors and schemas
+lint: .venv/.dev  ## format, lint, types, floors, dangerous calls and schemas
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml threecad
 	$(BIN)/python -m threecad.schemas --check
+
+audit: .venv/.dev  ## known holes in the installed packages, asked of a service on the network
+	$(BIN)/pip-audit --local --skip-editable
 
 test: lint  ## everything CI runs
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not heavy" $(PYTEST_ARGS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import pickle
+import pickle  # nosec B403
 import struct
 import warnings
 import zipfile
