@@ -59,7 +59,10 @@ def load(name: str | Path) -> Pipeline:
 
 def load_as(model: type[S], name: str | Path) -> S:
     """As `load`, of whatever is read from such files; only files of that kind ship under a name."""
-    path, kind = Path(name), model.__name__.lower()
+    kind = model.__name__.lower()
+    if isinstance(name, str) and "://" in name:
+        return parse_as(model, _fetched(name, kind), name)
+    path = Path(name)
     if path.suffix == "" and not path.is_absolute() and not path.is_file():
         shipped = dict(_shipped(model))
         if path.as_posix() not in shipped:
@@ -72,6 +75,19 @@ def load_as(model: type[S], name: str | Path) -> S:
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: is not UTF-8 text; expected a {kind} file in TOML") from None
     return parse_as(model, text, str(path))
+
+
+def _fetched(url: str, kind: str) -> str:
+    """The text of a file in a store, as `convert` leaves its pipeline there."""
+    from threecad.formats.remote import place_of
+
+    try:
+        return place_of(url).read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise ConfigError(f"{url}: cannot be read ({why}); expected a {kind} file in TOML") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{url}: is not UTF-8 text; expected a {kind} file in TOML") from None
 
 
 def parse(text: str, name: str = "pipeline") -> Pipeline:
