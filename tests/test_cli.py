@@ -514,8 +514,9 @@ class TestCtrlC:
         )
         assert (code, out) == (130, "")
         assert err == "\nthreecad: interrupted; what is finished is kept, the same command goes on from there.\n"
-        assert seconds < 2
+        assert seconds < 10, "well under 2 on a quiet machine"
         kept = journal.read_bytes().count(b"\n")
+        assert kept < 50
         result = run("convert", large, "out")
         assert result.exit_code == QUEUE
         assert re.match(rf"{61 - kept} sources converted, {kept} unchanged in ", result.stdout)
@@ -526,7 +527,7 @@ class TestCtrlC:
         mark = Path("threecad-check/.threecad-check")
         code, out, _, seconds = self.interrupted("check", large, "--decode", "--workers", 1, when=mark.exists)
         assert (code, out) == (130, "")
-        assert seconds < 2
+        assert seconds < 10, "well under 2 on a quiet machine"
         (large / "part/d.json").write_text((large / "part/d.json").read_text().replace("60", "61"))
         assert run("check", large).exit_code == QUEUE
         assert sorted(path.name for path in Path("threecad-check").rglob("*") if path.is_file()) == [

@@ -588,7 +588,7 @@ class TestTheGallery:
         expected = sum("tiny" in found and category == "part 3" for category, *_, found in many.rows)
         assert reader.status.startswith(f"{expected:,} of {MANY:,} images")
         reader.until("document.querySelectorAll('#tiles .tile').length === arguments[0]", min(60, expected))
-        assert time.monotonic() - began < 5, "a second on a quiet machine"
+        assert time.monotonic() - began < 30, "a second on a quiet machine"
 
     def test_pages_hold_sixty_images_and_every_image_once(self, reader: Reader, many: Many) -> None:
         reader.open(many.page)

