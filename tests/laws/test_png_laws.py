@@ -6,7 +6,7 @@ import io
 import struct
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
+from threecad.domain import Size, Window
 from threecad.formats import images, png
 
 if TYPE_CHECKING:
@@ -126,3 +127,58 @@ def test_an_indexed_mask_keeps_its_indices_and_shows_its_colours(
 def test_writing_what_was_read_gives_the_same_bytes(pixels: NDArray[np.generic], effort: Effort) -> None:
     data = png.encode_png(pixels, effort)
     assert png.encode_png(images.decode(data, "it", 10_000).pixels, effort) == data
+
+
+@st.composite
+def cut_images(draw: st.DrawFn) -> tuple[NDArray[np.generic], list[Window]]:
+    """A picture and windows of it, in columns that overlap in every way; some reach beyond it."""
+    pixels = draw(pictures(40))
+    height, width = pixels.shape[:2]
+    windows = set()
+    for _ in range(draw(st.integers(1, 3))):
+        left, wide = draw(st.integers(0, width - 1)), draw(st.integers(1, width + 3))
+        tops = st.tuples(st.integers(0, height - 1), st.integers(1, height + 3))
+        windows |= {Window(top, left, Size(high, wide)) for top, high in draw(st.lists(tops, min_size=1, max_size=5))}
+    return pixels, sorted(windows)
+
+
+def shown(pixels: NDArray[Any], window: Window) -> NDArray[Any]:
+    size = window.size
+    full = np.zeros((size.height, size.width, *pixels.shape[2:]), pixels.dtype)
+    part = pixels[window.top : window.top + size.height, window.left : window.left + size.width]
+    full[: part.shape[0], : part.shape[1]] = part
+    return full
+
+
+@given(cut_images(), EFFORTS, st.data())
+def test_tiles_that_share_rows_are_pngs_of_their_own_pixels(
+    cut: tuple[NDArray[np.generic], list[Window]], effort: Effort, data: st.DataObject
+) -> None:
+    pixels, windows = cut
+    tiles = png.Overlapping(pixels, windows, set(windows), effort)
+    for window in data.draw(st.permutations(windows)):
+        encoded = tiles.encode(window, shown(pixels, window))
+        assert [kind for kind, _ in chunks(encoded)] == [b"IHDR", b"IDAT", b"IEND"]
+        for found in (by_opencv(encoded), images.decode(encoded, "it", 10_000).pixels):
+            assert np.array_equal(found, shown(pixels, window))
+    assert not any(part._made for part in tiles._parts.values()), "what nobody waits for is forgotten"
+
+
+@given(cut_images(), st.data())
+def test_a_tiles_bytes_hang_neither_on_the_order_nor_on_who_else_is_wanted(
+    cut: tuple[NDArray[np.generic], list[Window]], data: st.DataObject
+) -> None:
+    pixels, windows = cut
+    every = png.Overlapping(pixels, windows, set(windows))
+    expected = {window: every.encode(window, shown(pixels, window)) for window in windows}
+    wanted = data.draw(st.lists(st.sampled_from(windows), min_size=1, unique=True))
+    some = png.Overlapping(pixels.copy("F"), windows, set(wanted))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda window: some.encode(window, shown(pixels, window)), wanted))
+    assert found == [expected[window] for window in wanted]
+
+
+@given(pictures())
+def test_a_tile_that_overlaps_no_other_is_as_it_would_be_alone(pixels: NDArray[np.generic]) -> None:
+    window = Window(0, 0, Size(*pixels.shape[:2]))
+    assert png.Overlapping(pixels, [window], {window}).encode(window, pixels) == png.encode_png(pixels)

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from threecad import __version__
 from threecad.domain import Action, Case, Decision, Defect, Finding, Size, Source, Split, State, Window
 from threecad.formats.labelme import Peek
+from threecad.formats.png import REVISION
 from threecad.formats.remote import Place
 from threecad.pipeline.config import Pipeline, table
 
@@ -128,7 +129,7 @@ def key_of(
         "repair": pipeline.repair.model_dump(),
         "raster": pipeline.raster.model_dump(),
         "tiling": pipeline.tiling.model_dump(),
-        "png": pipeline.write.png,
+        "png": [pipeline.write.png, REVISION],
         "previews": pipeline.write.previews,
         "decisions": dict(decisions),
     }

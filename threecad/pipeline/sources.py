@@ -214,14 +214,19 @@ class Task:
         names = self.types.get(source.category, {})
         clean = trainable or self.settings.tiling.clean == "test"
         canvas = journey.canvas(made, source.id, picture.pixels, names)
+        wanted = [
+            number for number, (_, state, _) in enumerate(made.tiles) if state is State.DEFECT or (state is State.GOOD and clean)
+        ]
+        windows = [window for window, _, _ in made.tiles]
+        effort = self.settings.write.png
+        overlapping = png.Overlapping(picture.pixels, windows, {windows[number] for number in wanted}, effort)
         stored: dict[int, dict[str, File]] = {}
         segments: dict[int, tuple[str, ...]] = {}
 
         def encode(number: int) -> None:
             window, state, defects = made.tiles[number]
             tile = tiling.cut(canvas, window, state, defects)
-            effort = self.settings.write.png
-            files = {"image": png.encode_png(tile.pixels, effort)}
+            files = {"image": overlapping.encode(window, tile.pixels)}
             if tile.state is State.DEFECT:
                 files["mask"] = png.encode_mask(tile.mask)
                 files["types"] = png.encode_mask(tile.types)
@@ -259,12 +264,7 @@ class Task:
             )
             return Finished(source, record, reading.seen)
 
-        pieces = [
-            partial(encode, number)
-            for number, (_, state, _) in enumerate(made.tiles)
-            if state is State.DEFECT or (state is State.GOOD and clean)
-        ]
-        return threads.Opened(pieces, finish, picture.pixels.nbytes)
+        return threads.Opened([partial(encode, number) for number in wanted], finish, picture.pixels.nbytes)
 
     def account(
         self, source: Source, annotation: Annotation | None, size: Size | None, seconds: Sequence[Finding]
