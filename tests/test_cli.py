@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 import re
 import select
@@ -27,6 +28,7 @@ from pipeline.photographs import BOW_TIE, contents, factory, photograph, put, sq
 import threecad
 from threecad.cli import main
 from threecad.domain import Action, Code, State
+from threecad.errors import LayoutError
 from threecad.formats.dataset import read_manifest, read_samples
 from threecad.pipeline import config, summary
 from threecad.pipeline import convert as converting
@@ -745,3 +747,50 @@ class TestSchema:
         result = run("schema", "sahi")
         assert result.exit_code == 2
         assert result.stderr == "threecad: no schema named 'sahi'; there are " + ", ".join(run("schema").stdout.split()) + "\n"
+
+
+class TestUrls:
+    """Commands that read a folder of this machine say so, and never show what a URL may hold."""
+
+    @staticmethod
+    def takers() -> list[tuple[str, ...]]:
+        """Every command with a path among its arguments, and its arguments with a URL as the first path."""
+        found = []
+        for name, command in sorted(main.commands.items()):
+            words, seen = [name], False
+            for each in command.params:
+                if isinstance(each, click.Argument) and isinstance(each.type, click.Path):
+                    words.append("out" if seen else "s3://me:secret@store/out")
+                    seen = True
+                elif isinstance(each, click.Argument) and each.required:
+                    words.append("x")
+            if seen and name not in ("convert", "check", "init"):
+                found.append(tuple(words))
+        return found
+
+    def test_none_is_forgotten(self) -> None:
+        assert {words[0] for words in self.takers()} >= {
+            "stats",
+            "report",
+            "audit",
+            "card",
+            "export",
+            "score",
+            "evaluate",
+            "predict",
+        }
+
+    @pytest.mark.parametrize("words", takers(), ids=operator.itemgetter(0))
+    def test_a_url_where_a_path_is_wanted(self, words: tuple[str, ...], home: Path) -> None:
+        result = run(*words)
+        assert result.exit_code == USAGE
+        assert "found a URL (s3://…), expected a path of this machine" in result.stderr
+        assert "secret" not in result.output + result.stderr
+        assert not list(home.iterdir())
+
+    def test_a_file_url_is_a_path(self, home: Path) -> None:
+        assert f"{home}/nowhere: no such folder" in run("stats", f"file://{home}/nowhere").stderr
+
+    def test_a_data_set_says_so_too(self) -> None:
+        with pytest.raises(LayoutError, match=r"found a URL \(s3://…\)"):
+            threecad.Dataset("s3://me:secret@store/out")

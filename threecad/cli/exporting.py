@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from threecad.cli.frame import DONE, examples, main, mistakes, plain, print_json, printing
-from threecad.cli.options import json_option
+from threecad.cli.options import LOCAL, json_option
 
 if TYPE_CHECKING:
     from threecad.learning.export import Exported
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     ),
     short_help="Write a run's models as ONNX or for torch alone.",
 )
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=LOCAL)
 @click.option("--format", "to", type=click.Choice(["onnx", "torch"]), default="onnx", show_default=True, help="Kind of file.")
 @click.option("--category", "categories", multiple=True, metavar="NAME|all", help="Only this category; may be repeated.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where they go [default: RUN/export].")
+@click.option("--out", type=LOCAL, metavar="DIR", help="Where they go [default: RUN/export].")
 @click.option("--no-check", is_flag=True, help="Do not run the files to compare them with the run's own detector.")
 @json_option
 def export_model(run: Path, *, to: Any, categories: tuple[str, ...], out: Path | None, no_check: bool, as_json: bool) -> None:

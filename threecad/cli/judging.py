@@ -10,7 +10,7 @@ import click
 
 from threecad.cli.frame import DONE, examples, main, mistakes, plain, print_json, printing
 from threecad.cli.learning import PRECISIONS, needs_torch
-from threecad.cli.options import form_of, layout_options, request_from
+from threecad.cli.options import LOCAL, form_of, layout_options, request_from
 
 
 @main.command(
@@ -22,8 +22,8 @@ from threecad.cli.options import form_of, layout_options, request_from
     ),
     short_help="Measure a trained detector on test images.",
 )
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("run", type=LOCAL)
+@click.argument("dataset", type=LOCAL)
 @click.option("--category", "categories", multiple=True, metavar="NAME|all", help="Only this category; may be repeated.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps or auto: a GPU where there is one.")
 @click.option(
@@ -46,11 +46,9 @@ from threecad.cli.options import form_of, layout_options, request_from
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print one long table: dataset, table, category, item, name, value.")
 @click.option("--latex", "as_latex", is_flag=True, help="Print the paper's Tables 3 and 4 as LaTeX (booktabs, amssymb).")
-@click.option(
-    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the results [default: RUN/evaluation/DATASET]."
-)
+@click.option("--out", type=LOCAL, metavar="DIR", help="Folder of the results [default: RUN/evaluation/DATASET].")
 @click.option("--no-figures", is_flag=True, help="Write no figures, and look for no cases.")
-@click.option("--maps", type=click.Path(path_type=Path), metavar="DIR", help="Write each image's score map there (16-bit PNG).")
+@click.option("--maps", type=LOCAL, metavar="DIR", help="Write each image's score map there (16-bit PNG).")
 @click.option("--workers", type=click.IntRange(min=1), help="Threads that decode and score [default: one a core].")
 @layout_options
 def evaluate(

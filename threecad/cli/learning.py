@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from threecad.cli.frame import DONE, examples, main, mistakes, plain, print_json, printing
-from threecad.cli.options import json_option, layout_options, request_from
+from threecad.cli.options import LOCAL, json_option, layout_options, request_from
 from threecad.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,15 +34,13 @@ _BAR = 16
     ),
     short_help="Train the reference detector on a data set.",
 )
-@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("dataset", type=LOCAL)
 @click.option("--category", "categories", multiple=True, metavar="NAME|all", help="Only this category; may be repeated.")
-@click.option("--run", "run", type=click.Path(path_type=Path), metavar="DIR", help="Where it goes [default: runs/DATASET].")
+@click.option("--run", "run", type=LOCAL, metavar="DIR", help="Where it goes [default: runs/DATASET].")
 @click.option(
     "--pipeline", metavar="FILE", help="A recipe in TOML, or one of ours: cfrg, cfrg-upstream, cfrg-small, ablations/wrc …"
 )
-@click.option(
-    "--textures", type=click.Path(path_type=Path), metavar="DIR", help="Pictures to paint anomalies with, such as DTD's."
-)
+@click.option("--textures", type=LOCAL, metavar="DIR", help="Pictures to paint anomalies with, such as DTD's.")
 @click.option("--teacher", metavar="NAME", help="The teacher, a backbone of timm's [default: the recipe's].")
 @click.option("--teacher-weights", metavar="FILE", help="Its weights, where timm's hub is out of reach.")
 @click.option("--devices", default="auto", show_default=True, help="cpu, cpu:2, cuda, cuda:0,3, or how many.")

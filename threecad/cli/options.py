@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,26 @@ class _PlaceType(click.Path):
         return value if isinstance(value, str) and "://" in value else super().convert(value, param, ctx)
 
 
+class _LocalType(click.Path):
+    """A path of this machine. A URL is refused in words: as a path it would lose a slash, and be nowhere."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and re.match(r"[a-z][a-z0-9+.-]+(://|::)", value, re.IGNORECASE):
+            if value.lower().startswith("file://"):
+                value = value[len("file://") :]
+            else:
+                scheme = re.split("[:]", value)[0]  # no more of it: a URL may hold a password
+                self.fail(
+                    f"found a URL ({scheme}://…), expected a path of this machine; convert and check take URLs, for other "
+                    "commands copy what lies in the store to a folder first, by rclone or the like",
+                    param,
+                    ctx,
+                )
+        return super().convert(value, param, ctx)
+
+
 PLACE = _PlaceType(path_type=Path)
+LOCAL = _LocalType(path_type=Path)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 workers_option = click.option("--workers", type=click.IntRange(min=1), help="Threads [default: one a core].")
 no_cache_option = click.option("--no-cache", is_flag=True, help="Measure every image anew, and remember nothing.")
@@ -51,7 +71,7 @@ def layout_options(command: F) -> F:
         click.option("--table", metavar="FILE", help="The split file inside DATASET, where there are several (VisA, Real-IAD)."),
         click.option(
             "--names",
-            type=click.Path(path_type=Path),
+            type=LOCAL,
             metavar="FILE",
             help='Names of the values of index masks: JSON such as {"1": "dent"}, or a line "1 dent" each.',
         ),

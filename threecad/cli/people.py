@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from threecad.cli.frame import DONE, LOOK, examples, main, mistakes, print_json, printing
-from threecad.cli.options import json_option, workers_option
+from threecad.cli.options import LOCAL, json_option, workers_option
 
 
 @main.command(
@@ -19,15 +19,15 @@ from threecad.cli.options import json_option, workers_option
     ),
     short_help="Compare annotators with a reference.",
 )
-@click.argument("reference", type=click.Path(path_type=Path))
-@click.argument("annotators", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="ANNOTATOR...")
+@click.argument("reference", type=LOCAL)
+@click.argument("annotators", nargs=-1, required=True, type=LOCAL, metavar="ANNOTATOR...")
 @click.option("--pipeline", metavar="FILE", help="Pipeline file: its label table and repair hold for all.")
 @click.option("--min-iou", type=float, default=0.1, show_default=True, help="Least overlap of a match.")
 @click.option("--min-f1", type=float, help="Exit with 3 where an annotator's F1 is below.")
 @click.option("--min-mean-iou", type=float, help="The same for the mean IoU of matched defects.")
 @click.option("--min-kappa", type=float, help="The same for Cohen's kappa, good or defective.")
-@click.option("--csv", "table", type=click.Path(path_type=Path), metavar="FILE", help="Write every defect there.")
-@click.option("--page", type=click.Path(path_type=Path), metavar="FILE.html", help="Write a page with the disagreements drawn.")
+@click.option("--csv", "table", type=LOCAL, metavar="FILE", help="Write every defect there.")
+@click.option("--page", type=LOCAL, metavar="FILE.html", help="Write a page with the disagreements drawn.")
 @workers_option
 @json_option
 def agree(

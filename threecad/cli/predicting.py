@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from threecad.cli.frame import DONE, FAILED, LOOK, examples, main, mistakes, print_json, printing
-from threecad.cli.options import json_option
+from threecad.cli.options import LOCAL, json_option
 
 
 @main.command(
@@ -20,9 +20,9 @@ from threecad.cli.options import json_option
     ),
     short_help="Find anomalies in photographs with a trained detector.",
 )
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("images", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("run", type=LOCAL)
+@click.argument("images", type=LOCAL)
+@click.argument("out", type=LOCAL)
 @click.option("--category", metavar="NAME", help="The model to use, where RUN holds several [default: that of the first folder].")
 @click.option("--threshold", type=float, help="Score from which on something is defective [default: the run's].")
 @click.option(

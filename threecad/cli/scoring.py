@@ -9,7 +9,7 @@ from typing import Any, Literal
 import click
 
 from threecad.cli.frame import DONE, examples, main, mistakes, print_json, printing
-from threecad.cli.options import form_of, layout_options, request_from, workers_option
+from threecad.cli.options import LOCAL, form_of, layout_options, request_from, workers_option
 
 
 @main.command(
@@ -21,8 +21,8 @@ from threecad.cli.options import form_of, layout_options, request_from, workers_
     ),
     short_help="AUROC, PRO and AP of score maps that any detector wrote.",
 )
-@click.argument("maps", type=click.Path(path_type=Path))
-@click.argument("known", type=click.Path(path_type=Path), metavar="MASKS")
+@click.argument("maps", type=LOCAL)
+@click.argument("known", type=LOCAL, metavar="MASKS")
 @click.option(
     "--split", metavar="NAME", help="Of a data set: train, validation, test or all [default: test, where there are splits]."
 )
@@ -40,7 +40,7 @@ from threecad.cli.options import form_of, layout_options, request_from, workers_
 )
 @click.option(
     "--image-scores",
-    type=click.Path(path_type=Path),
+    type=LOCAL,
     metavar="FILE",
     help="Scores of images as .csv or .jsonl with path and score [default: the highest of each map].",
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from threecad.cli.frame import DONE, examples, main, mistakes, print_json, printing
-from threecad.cli.options import json_option, workers_option
+from threecad.cli.options import LOCAL, json_option, workers_option
 
 if TYPE_CHECKING:
     from threecad.pipeline.shards import Export
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     ),
     short_help="Pack a data set's tiles into shards for training.",
 )
-@click.argument("dataset", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("dataset", type=LOCAL)
+@click.argument("out", type=LOCAL)
 @click.option(
     "--to",
     type=click.Choice(["webdataset", "parquet"]),

@@ -10,6 +10,7 @@ import click
 
 from threecad.cli.frame import DONE, LOOK, examples, main, mistakes, plain, print_json, printing
 from threecad.cli.options import (
+    LOCAL,
     form_of,
     json_option,
     layout_options,
@@ -29,15 +30,15 @@ from threecad.cli.options import (
     ),
     short_help="The paper's tables and figures of a data set.",
 )
-@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("dataset", type=LOCAL)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print one long table: dataset, table, category, item, name, value.")
 @click.option("--latex", "as_latex", is_flag=True, help="Print the paper's tables as LaTeX (booktabs, amssymb).")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print the tables as Markdown.")
-@click.option("--plots", type=click.Path(path_type=Path), metavar="DIR", help="Write the figures there, as SVG, PDF and PNG.")
+@click.option("--plots", type=LOCAL, metavar="DIR", help="Write the figures there, as SVG, PDF and PNG.")
 @click.option(
     "--compare",
-    type=click.Path(path_type=Path),
+    type=LOCAL,
     multiple=True,
     metavar="OTHER",
     help="A data set to set beside it in Table 2 and Figure 3; may be repeated.",
@@ -108,10 +109,10 @@ def stats(
     ),
     short_help="What stands in two splits, and what to drop.",
 )
-@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("dataset", type=LOCAL)
 @click.option(
     "--clean",
-    type=click.Path(path_type=Path),
+    type=LOCAL,
     metavar="OUT.txt",
     help="Write there what to drop so that the splits are disjoint.",
 )
@@ -173,10 +174,10 @@ def audit(
     ),
     short_help="Write a page to look at and decide by.",
 )
-@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("dataset", type=LOCAL)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=LOCAL,
     metavar="FILE.html",
     help="The page [default: DATASET/report.html; for a data set of others NAME-report.html here].",
 )
@@ -217,25 +218,21 @@ def report(dataset: Path, *, out: Path | None, workers: int | None, no_cache: bo
     ),
     short_help="Draw one image with everything that is known about it.",
 )
-@click.argument("image", type=click.Path(path_type=Path), metavar="IMAGE.json|IMAGE|TILE")
+@click.argument("image", type=LOCAL, metavar="IMAGE.json|IMAGE|TILE")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=LOCAL,
     metavar="FILE.png",
     help="Write the picture there [default: the terminal, else NAME.view.png here].",
 )
-@click.option(
-    "--data", type=click.Path(path_type=Path), metavar="DATASET", help="The data set IMAGE, or the id it is, belongs to."
-)
+@click.option("--data", type=LOCAL, metavar="DATASET", help="The data set IMAGE, or the id it is, belongs to.")
 @click.option(
     "--raw",
-    type=click.Path(path_type=Path),
+    type=LOCAL,
     metavar="DIR",
     help="The raw folder; nothing outside it is opened [default: the file's own folder].",
 )
-@click.option(
-    "--images", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the images, when not beside the annotations."
-)
+@click.option("--images", type=LOCAL, metavar="DIR", help="Folder of the images, when not beside the annotations.")
 @click.option("--pipeline", metavar="FILE", help="Pipeline file (TOML), or the name of one that ships: 3cad, smoke.")
 @click.option("--windows", is_flag=True, help="Draw where tiles will be cut, coloured by what they will be called.")
 @click.option(
@@ -281,10 +278,10 @@ def view(
     ),
     short_help="Write the data card and the catalogue.",
 )
-@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("dataset", type=LOCAL)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=LOCAL,
     metavar="DIR",
     help="Folder to write into [default: a data set that threecad wrote].",
 )

@@ -21,6 +21,7 @@ from threecad.errors import LayoutError, ReadError
 from threecad.formats.images import MOST_PIXELS, TooLarge, decode_file, most_bytes, size_of
 from threecad.formats.layout import COMBINED, GOOD
 from threecad.formats.masks import planes, union
+from threecad.formats.remote import is_url
 
 if TYPE_CHECKING:
     from threecad.formats.folders import Row
@@ -248,6 +249,10 @@ class Dataset(Sequence[Any]):
         *,
         request: Request | None = None,
     ) -> None:
+        root = str(root).removeprefix("file://")
+        if is_url(root):
+            scheme = root.partition(":")[0]  # no more of it: a URL may hold a password
+            raise LayoutError(f"found a URL ({scheme}://…), expected a folder of this machine; copy the data set to one first")
         self.root = Path(root)
         self.transform = transform
         refuse_unfinished(self.root)
