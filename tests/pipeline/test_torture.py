@@ -5,14 +5,16 @@ The whole of it is `make torture`; tests/torture/README.md says what each kind d
 
 from __future__ import annotations
 
+import hashlib
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from torture import store
 from torture.campaign import KINDS, Campaign, prepare, summed
 from torture.reference import PLAIN, Reference, differences, tree, unsound
-from torture.trial import Attempt, Kind, Trial
+from torture.trial import Attempt, Kind, Lost, Skipped, Trial
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs Linux's /proc")
 
@@ -74,6 +76,31 @@ class TestTheCampaignItself:
         assert outcome.reason.startswith("the manifest vouches for other bytes of relabel.csv")
         assert Path(str(outcome.folder), "reason.txt").read_text().startswith("spoil, trial 1, seed 4: ")
         assert summed(struck.outcomes, struck.kinds)["spoil"]["lost"] == 1
+
+    def test_a_manifest_that_is_false_for_the_time_of_one_request_is_seen(self) -> None:
+        try:
+            store.refuse_without_server()
+        except Skipped as skipped:
+            pytest.skip(str(skipped))
+        with store.bucket("torture-of-the-watch") as bucket:
+            watch = store.Watch(bucket, "out")
+
+            def put(name: str, data: bytes) -> None:
+                def forward() -> store.Answer:
+                    bucket.client.put_object(Bucket=bucket.name, Key=f"out/{name}", Body=data)
+                    return 200, [], b""
+
+                watch.write([f"out/{name}"], forward)
+
+            put("SHA256SUMS", f"{hashlib.sha256(b'tile').hexdigest()}  a.png\n".encode())
+            put("a.png", b"tile")
+            put("manifest.json", b'{"digests": {}}')
+            assert watch.wrong == []
+            put("a.png", b"else")
+            put("a.png", b"tile")
+            assert watch.wrong == ["the manifest vouched for other bytes of a.png"]
+            with pytest.raises(Lost, match="the manifest vouched for other bytes"):
+                watch.assert_true()
 
     def test_what_is_left_over_or_missing_is_told(self, reference: Reference, tmp_path: Path) -> None:
         clean = reference.trees[PLAIN]

@@ -73,20 +73,25 @@ def differences(tree: Tree, clean: Tree) -> list[str]:
 def unsound(out: Path) -> list[str]:
     """What a folder's manifest vouches for and is not so; nothing where it has none, as while a run is under way."""
     try:
-        manifest = json.loads((out / "manifest.json").read_bytes())
+        manifest = (out / "manifest.json").read_bytes()
     except FileNotFoundError:
         return []
-    listed = dict(manifest["digests"])
-    for line in (out / "SHA256SUMS").read_text(encoding="utf-8").splitlines():
-        listed[line[66:]] = line[:64]
     wrong = []
-    for name, digest in sorted(listed.items()):
+    for name, digest in sorted(vouched(manifest, (out / "SHA256SUMS").read_bytes()).items()):
         path = out / name
         if not path.is_file():
             wrong.append(f"the manifest vouches for {name}, which is missing")
         elif hashlib.sha256(path.read_bytes()).hexdigest() != digest:
             wrong.append(f"the manifest vouches for other bytes of {name}")
     return wrong
+
+
+def vouched(manifest: bytes, sums: bytes) -> dict[str, str]:
+    """Every file a manifest vouches for, directly or through SHA256SUMS, and its digest."""
+    listed: dict[str, str] = dict(json.loads(manifest)["digests"])
+    for line in sums.decode().splitlines():
+        listed[line[66:]] = line[:64]
+    return listed
 
 
 @dataclass(slots=True)
@@ -128,7 +133,7 @@ def environment(place: Path) -> dict[str, str]:
     }
 
 
-def command(raw: Path, out: Path, words: tuple[str, ...], prelude: str = "") -> list[str]:
+def command(raw: Path | str, out: Path | str, words: tuple[str, ...], prelude: str = "") -> list[str]:
     """The command line of one conversion; `prelude` is Python that its process runs first."""
     arguments = ["convert", str(raw), str(out), *words]
     if not prelude:

@@ -178,11 +178,12 @@ class Trial:
         words: tuple[str, ...] = PLAIN,
         *,
         prelude: str = "",
-        out: Path | None = None,
+        raw: str | None = None,
+        out: Path | str | None = None,
         env: dict[str, str] | None = None,
     ) -> Run:
         self._logs += 1
-        whole = [*self.bound, *command(self.raw, out or self.out, (*words, *self.reference.more), prelude)]
+        whole = [*self.bound, *command(raw or self.raw, out or self.out, (*words, *self.reference.more), prelude)]
         log = self.place / "logs" / f"{self._logs:02d}"
         run = Run(whole, environment(self.place) | (env or {}), log, self.reference.ends)
         self.after.callback(run.strike, signal.SIGKILL)
