@@ -60,7 +60,7 @@ def _output(trial: Trial) -> None:
     for _ in range(trial.in_a_row(3)):
         run = trial.start()
         struck = trial.moment(run)
-        folders = [trial.out, *(path for path in trial.out.rglob("*") if path.is_dir())] if trial.out.is_dir() else []
+        folders = [Path(place) for place, _, _ in os.walk(trial.out)]  # which passes over what the run deletes meanwhile
         for folder in folders:
             _mode(folder, 0o555)
         if struck and folders:
@@ -99,9 +99,10 @@ def _input(trial: Trial) -> None:
 def _mode(path: Path, mode: int) -> None:
     try:
         os.chmod(path, mode)  # noqa: PTH101  not to follow what the run may have moved
+        now = stat.S_IMODE(path.stat().st_mode)
     except FileNotFoundError:
         return
-    assert stat.S_IMODE(path.stat().st_mode) == mode
+    assert now == mode
 
 
 def _end(trial: Trial, run: Run, reason: str) -> None:
