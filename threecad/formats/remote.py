@@ -763,6 +763,13 @@ def _keep(fs: Any) -> None:
     would take its connections out of the list of those that this process waits for, which both share."""
     if fs.async_impl:
         _KEPT[id(fs)] = fs, fs.loop
+        fs.loop.call_soon_threadsafe(fs.loop.set_exception_handler, _unheard)
+
+
+def _unheard(loop: Any, context: dict[str, Any]) -> None:
+    """Say nothing of a connection that broke while something was written to it: whoever asked has been told, and tries again."""
+    if not isinstance(context.get("exception"), OSError):
+        loop.default_exception_handler(context)
 
 
 def _parent(path: str) -> str:

@@ -52,17 +52,22 @@ def accompany(out: Place, *, workers: int | None = None, progress: Callable[[Pro
             if _catalogued(mirror.folder / CROISSANT) == made_for(mirror.folder / NAME) == digest:
                 return Companions(out / NAME, None)
         with remote.mirrored(out) as mirror:
-            made = accompany(mirror.folder, workers=workers, progress=progress)
+            # Nobody else knows this folder, and a lock in it would be delivered with the rest.
+            made = _made(mirror.folder, workers, progress)
             mirror.deliver()
         return Companions(out / NAME, made.clean)
     with locked(out):  # of two runs that write the same file beside its place one would lose it
-        digest = hashlib.sha256((out / MANIFEST).read_bytes()).hexdigest()
-        if _catalogued(out / CROISSANT) != digest:
-            card(out)
-        page = out / NAME
-        if made_for(page) == digest:
-            return Companions(page, None)
-        return Companions(page, report(out, page, workers=workers, progress=progress).clean)
+        return _made(out, workers, progress)
+
+
+def _made(out: Path, workers: int | None, progress: Callable[[Progress], None] | None) -> Companions:
+    digest = hashlib.sha256((out / MANIFEST).read_bytes()).hexdigest()
+    if _catalogued(out / CROISSANT) != digest:
+        card(out)
+    page = out / NAME
+    if made_for(page) == digest:
+        return Companions(page, None)
+    return Companions(page, report(out, page, workers=workers, progress=progress).clean)
 
 
 def _catalogued(croissant: Path) -> str | None:
