@@ -119,6 +119,11 @@ def test_something_must_give_a_map() -> None:
     )
 
 
+def test_the_recovery_must_be_heard_by_one_level_at_least() -> None:
+    assert refused("[score]\nlevels = [0, 0, 0]").startswith("recipe: score.levels: at least one level must weigh more than 0")
+    assert Recipe(model={"recovery": False}, score={"levels": [0, 0, 0]}).score.levels == (0, 0, 0)
+
+
 def test_a_recipe_cannot_be_changed() -> None:
     recipe = Recipe()
     with pytest.raises(ValueError, match="frozen"):

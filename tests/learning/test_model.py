@@ -298,6 +298,20 @@ def test_a_map_is_the_distances_to_what_was_recovered_plus_what_was_segmented(al
     torch.testing.assert_close(found.map_BHW, wanted[:, 0])
 
 
+def test_levels_weigh_what_they_are_set_to_and_one_of_weight_nothing_is_not_heard() -> None:
+    net, images = built().eval(), noise(2, 3, 64, 64)
+    with torch.no_grad():
+        coarse, twice, all_, finer = (
+            Detector(net, Scoring(sigma=0, levels=levels)).parts(images)[0]
+            for levels in ((0, 0, 1), (0, 0, 2), (1, 1, 1), (1, 1, 0))
+        )
+        features = net(net.normalise(images))
+    distance = cosine_distance(features.teacher[2], features.recovered[2])[:, None]
+    torch.testing.assert_close(coarse, F.interpolate(distance, (64, 64), mode="bilinear"))
+    assert torch.equal(twice, 2 * coarse)
+    torch.testing.assert_close(finer + coarse, all_)
+
+
 def test_normalised_maps_are_added_on_one_scale() -> None:
     net, images = built().eval(), noise(2, 3, 64, 64)
     with torch.no_grad():

@@ -16,6 +16,7 @@ from threecad.pipeline import config
 from threecad.settings import Section
 
 Below1 = Annotated[float, Field(ge=0, lt=1)]
+Weight = Annotated[float, Field(ge=0, le=1000)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Protocol = Literal["paper", "upstream"]
 Resize = Literal["squash", "letterbox", "tile"]
@@ -135,6 +136,9 @@ class Scoring(Section):
     """Of the Gaussian that smooths the map, in pixels of the model's input (paper: 4)."""
     align_corners: bool = False
     """Whether maps are enlarged as upstream does."""
+    levels: tuple[Weight, Weight, Weight] = (1.0, 1.0, 1.0)
+    """Weight of the recovery's distances at strides 4, 8 and 16 (paper: 1 each). The coarse ones see wide anomalies, the fine
+    ones small ones; a level of weight 0 is still trained, and hints at what is segmented."""
     normalise: bool = False
     """Whether the map of the recovery and that of the segmentation's logits are brought to mean 0 and standard deviation 1 over
     the held-out good images before they are added, so that neither drowns the other; off, both are added as they are (paper)."""
@@ -195,6 +199,10 @@ class Recipe(Section):
             raise ValueError("model.recovery and model.segmentation cannot both be off: nothing would give a map")
         if not (self.model.recovery and self.loss.recovery) and not (self.model.segmentation and self.loss.segmentation):
             raise ValueError("no part that gives a map has a loss: loss.recovery or loss.segmentation must be above 0")
+        if self.model.recovery and not any(self.score.levels):
+            raise ValueError(
+                "score.levels: at least one level must weigh more than 0; without the recovery's map say model.recovery = false"
+            )
         return self
 
 

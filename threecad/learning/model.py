@@ -194,6 +194,7 @@ class Detector(nn.Module):
         self.network = network
         self.align_corners = scoring.align_corners
         self.normalised = scoring.normalise
+        self.levels = scoring.levels
         self.smooth = Gaussian(scoring.sigma)
         parts = (network.recovery is not None) + (network.segmentation is not None)
         if spreads and (len(spreads) != parts or not scoring.normalise):
@@ -214,10 +215,14 @@ class Detector(nn.Module):
         size = images_B3HW.shape[-2:]
         parts = []
         if features.recovered:
-            levels = zip(features.teacher, features.recovered, strict=True)
+            levels = zip(features.teacher, features.recovered, self.levels, strict=True)
             enlarged = [
-                F.interpolate(cosine_distance(level, recovered)[:, None], size, mode="bilinear", align_corners=self.align_corners)
-                for level, recovered in levels
+                weight
+                * F.interpolate(
+                    cosine_distance(level, recovered)[:, None], size, mode="bilinear", align_corners=self.align_corners
+                )
+                for level, recovered, weight in levels
+                if weight
             ]
             parts.append(sum(enlarged[1:], enlarged[0]))
         if features.logits_B1HW is not None:

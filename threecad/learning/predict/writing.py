@@ -68,18 +68,20 @@ NORMALISED = Scale.between(-64.0, 192.0)
 def scale_of(recipe: Recipe) -> Scale:
     """The scale of all maps of a run, so that their levels can be compared: from 0 to the greatest score that its parts can give.
 
-    The recovery adds three cosine distances, 2 each at most, and the segmentation a share of 1: steps of 0.0001. Where the maps
-    are normalised there is no greatest score: then it is `NORMALISED`.
+    The recovery adds three cosine distances, 2 each at most, weighed by `score.levels`, and the segmentation a share of 1: steps
+    of 0.0001. Where the maps are normalised there is no greatest score: then it is `NORMALISED`.
 
     >>> from threecad.learning.config import Recipe
     >>> scale_of(Recipe()) == Scale.between(0, 7), scale_of(Recipe(model={"recovery": False})) == Scale.between(0, 1)
     (True, True)
+    >>> scale_of(Recipe(score={"levels": [0, 0, 1]})) == Scale.between(0, 3)
+    True
     >>> scale_of(Recipe(score={"normalise": True})) == NORMALISED
     True
     """
     if recipe.score.normalise:
         return NORMALISED
-    return Scale.between(0.0, 6.0 * recipe.model.recovery + 1.0 * recipe.model.segmentation)
+    return Scale.between(0.0, 2.0 * sum(recipe.score.levels) * recipe.model.recovery + 1.0 * recipe.model.segmentation)
 
 
 def clipped(map_HW: Map, scale: Scale) -> Map:
