@@ -152,6 +152,20 @@ def test_whole_files_and_pieces(memory: Callable[..., Remote]) -> None:
         place.open()
 
 
+@pytest.mark.parametrize(("piece", "held"), [(4, 10), (4, 7), (100, 10), (100, 7)])
+def test_a_file_that_is_brought_has_the_bytes_that_were_listed(
+    memory: Callable[..., Remote], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int, held: int
+) -> None:
+    monkeypatch.setattr(remote, "PIECE", piece)
+    place = memory(a=bytes(range(held))) / "a"
+    if held == 10:
+        place.bring(tmp_path / "here" / "a.bin", 10)
+        assert (tmp_path / "here" / "a.bin").read_bytes() == bytes(range(10))
+    else:
+        with pytest.raises(StoreError, match=r"a: found 7 bytes, expected 10: it was cut off, or changed"):
+            place.bring(tmp_path / "here" / "a.bin", 10)
+
+
 def test_a_file_is_no_folder(memory: Callable[..., Remote]) -> None:
     place = memory(a=b"1") / "a"
     assert place.exists()

@@ -300,11 +300,15 @@ class Remote:
         return data
 
     def bring(self, local: Path, size: int) -> None:
-        """Write the file, of that many bytes, to one on this machine, a piece at a time."""
+        """Write the file, of that many bytes, to one on this machine, a piece at a time. StoreError where it has more or less."""
         local.parent.mkdir(parents=True, exist_ok=True)
         with local.open("wb") as file:
             for start in range(0, size, PIECE):
-                file.write(self.part(start, min(size, start + PIECE)) if size > PIECE else self.part(0, None))
+                data = self.part(start, min(size, start + PIECE)) if size > PIECE else self.part(0, None)
+                if len(data) != min(PIECE, size - start):
+                    found = f"{start + len(data):,} bytes, expected {size:,}"
+                    raise StoreError(f"{self}: found {found}: it was cut off, or changed while it was read; try again")
+                file.write(data)
 
     def holds(self, other: Remote) -> bool:
         """Whether another place is this one, or lies below it."""

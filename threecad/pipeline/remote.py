@@ -541,6 +541,8 @@ def mirrored(out: Remote, most: int = MOST, names: Collection[str] | None = None
                 done.result()
         except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
             raise LayoutError(f"{out}: {Path(str(error.filename)).name!r} is a file and a folder") from None
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # after Ctrl-C, no more than what is on its way
         yield Mirror(out, folder, {path: (folder / path).stat().st_mtime_ns for path, _ in found})
 
 
