@@ -66,8 +66,8 @@ format: .venv/.dev  ## put the code into shape
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/.dev  ## images and megapixels a second, against SAHI and the usual script
-	$(BIN)/python tests/bench/convert.py
+bench: .venv/.dev  ## one table of ratios and bars: threecad beside SAHI, the usual scripts, the codec floor and others
+	$(BIN)/python tests/bench/bench.py --json bench.json
 
 torture: .venv/.dev  ## a quarter of an hour of kills, full disks, lost rights and other faults
 	$(BIN)/python tests/torture/campaign.py --minutes 15 --json torture.json

@@ -183,6 +183,7 @@ def measure(sides: Sequence[Side], arguments: argparse.Namespace) -> list[dict[s
             "side": side.name,
             "images_per_second": rate,
             "milliseconds_a_step": seconds * 1e3,
+            "seconds": side.seconds,
             "ratio": statistics.median(ratios),
             "ratios": [round(ratio, 3) for ratio in sorted(ratios)],
             "first_step_s": side.first,

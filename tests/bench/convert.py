@@ -340,8 +340,10 @@ def growth(chosen: argparse.Namespace, data: Path, work: Path) -> dict[str, Any]
             (f"{times * images}", Set(times * images, width, height, chosen.polygons, invalid, seed)) for times in (1, 2, 4)
         ],
         "polygons an image": [(f"{most}", Set(few, width, height, (most, most), invalid, seed)) for most in (10, 100, 1000)],
-        "pixels a side": [(f"{side}", Set(4, side, side, chosen.polygons, invalid, seed)) for side in (2048, 4096, 8192)],
+        "pixels a side": [(f"{side}", Set(4, side, side, chosen.polygons, invalid, seed)) for side in chosen.squares],
     }
+    if chosen.series:
+        series = {what: steps for what, steps in series.items() if what.startswith(chosen.series)}
     sides = [side for side in SIDES if side.name in ("two-warm", "floor")]
     rows = [["", "s", "ms/MP", "CPU ms/MP", "× floor", "peak MB", "÷ 2 largest", "tiles", "time × first", "CPU × first"]]
     kept: dict[str, Any] = {}
@@ -364,7 +366,8 @@ def growth(chosen: argparse.Namespace, data: Path, work: Path) -> dict[str, Any]
             row += [f"{results.ratio('two-warm', 'floor', 'cpu'):.2f}", f"{peak:.0f}", f"{peak / largest:.2f}"]
             row += [str(results.by_side["two-warm"][-1].tiles), f"{seconds / first[0]:.2f}", f"{cpu / first[1]:.2f}"]
             rows.append(row)
-            kept[of.name] = [asdict(each) for each in measured[of.name]]
+            about = {"images": of.images, "megapixels": of.megapixels, "two_largest_mb": largest}
+            kept.setdefault(what, {})[label] = about | {"measured": [asdict(each) for each in measured[of.name]]}
     print("\n".join(columns(rows)))
     return kept
 
@@ -449,6 +452,8 @@ def main() -> None:
     what.add_argument("--profile", action="store_true", help="where a conversion with one worker spends its time")
     what.add_argument("--growth", action="store_true", help="more images, more polygons, more pixels")
     parser.add_argument("--images", type=int, default=8)
+    parser.add_argument("--series", choices=["images", "polygons", "pixels"], help="with --growth: this alone")
+    parser.add_argument("--squares", type=int, nargs="+", default=[2048, 4096, 8192], help="with --growth: pixels a side")
     parser.add_argument("--width", type=int, default=4096)
     parser.add_argument("--height", type=int, default=3072)
     parser.add_argument("--polygons", type=int, nargs=2, default=[5, 30], metavar=("FEWEST", "MOST"))

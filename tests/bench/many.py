@@ -26,7 +26,7 @@ began = time.monotonic()
 import threecad
 {work}
 usage = resource.getrusage(resource.RUSAGE_SELF)
-found = {{"seconds": time.monotonic() - began, "cpu": usage.ru_utime + usage.ru_stime, "peak_mb": usage.ru_maxrss / 1024}}
+found = {{"seconds": time.monotonic() - began, "cpu": usage.ru_utime + usage.ru_stime, "peak_mb": usage.ru_maxrss * 1024 / 1e6}}
 print(json.dumps(found))
 """
 
@@ -58,15 +58,18 @@ def draw(raw: Path, sources: int) -> None:
 
 
 def measured(work: str) -> dict[str, float]:
-    """Seconds, CPU seconds and peak memory of a fresh process that does this."""
+    """Seconds, CPU seconds and peak memory of a fresh process that does this; `whole` counts the start of Python too."""
+    began = time.monotonic()
     done = subprocess.run([sys.executable, "-c", MEASURED.format(work=work)], capture_output=True, text=True, check=True)
+    whole = time.monotonic() - began
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return found | {"whole": whole}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sources", type=int, nargs="+", default=[100_000], help="one row of the table each")
+    parser.add_argument("--rounds", type=int, default=1, help="each with an empty output folder")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     parser.add_argument("--keep", type=Path, help="draw into this folder and leave it there")
     asked = parser.parse_args()
@@ -85,9 +88,13 @@ def main() -> None:
                 "convert": f"threecad.convert({str(raw)!r}, {str(out)!r}, {settings})",
                 "convert again": f"threecad.convert({str(raw)!r}, {str(out)!r}, {settings})",
             }
-            for step, work in steps.items():
+            for number, (step, work) in [(number, item) for number in range(asked.rounds) for item in steps.items()]:
+                if step == "check":
+                    for earlier in (out, place / "check"):
+                        shutil.rmtree(earlier, ignore_errors=True)
+                    os.sync()
                 found = measured(work)
-                rows.append({"sources": sources, "step": step, **found})
+                rows.append({"sources": sources, "step": step, "round": number, **found})
                 each = found["cpu"] / sources * 1000
                 print(
                     f"{sources:>9,}  {step:<16} {found['seconds']:>8.1f} {found['cpu']:>8.1f} {each:>12.2f} "

@@ -16,10 +16,12 @@ so many maps and prints the state they leave; each batch of floats has another f
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -132,7 +134,7 @@ def contenders(maps: Any, masks: Any, chosen: argparse.Namespace) -> dict[str, C
     return {name: work for name, work in works.items() if not any(word in name for word in chosen.without)}
 
 
-def compare(kind: str, chosen: argparse.Namespace) -> None:
+def compare(kind: str, chosen: argparse.Namespace) -> dict[str, Any]:
     maps, masks = draw(chosen.maps, chosen.side, kind)
     works = contenders(maps, masks, chosen)
     seconds: dict[str, list[float]] = {name: [] for name in works}
@@ -150,15 +152,17 @@ def compare(kind: str, chosen: argparse.Namespace) -> None:
     share = np.count_nonzero(masks) / masks.size
     low, high = float(maps.min()), float(maps.max())
     print(f"\n{kind}: {len(maps):,} maps of {chosen.side}², {share:.1%} anomalous, {low:.2g} … {high:.2g}")
-    print(f"{'':26} {'s':>8} {'ns/px':>8} {'× 16 bits':>10}   {'AUROC':>9} {'AP':>9} {'AUPRO':>9}  off by")
+    print(f"{'':26} {'s':>8} {'ns/px':>8} {'times as long as 16 bits':>24}   {'AUROC':>9} {'AP':>9} {'AUPRO':>9}  off by")
     for name, times in spent.items():
         ratio = statistics.median(one / other for one, other in zip(times, own, strict=True))
         off = [f"{abs(told[name][key] - truth[key]):9.1e}" if key in told[name] else f"{'':9}" for key in truth]
         each = statistics.median(times)
-        print(f"{name:26} {statistics.median(seconds[name]):8.3f} {each * 1e9 / maps.size:8.2f} {ratio:10.2f}   {' '.join(off)}")
+        print(f"{name:26} {statistics.median(seconds[name]):8.3f} {each * 1e9 / maps.size:8.2f} {ratio:24.2f}   {' '.join(off)}")
     scores = measured(maps, masks, chosen.batch, 16).compute()
     widths = [figure.upper - figure.lower for figure in (scores.pixel_auroc, scores.pixel_ap, scores.aupro) if figure]
-    print(f"{'width of the bounds':26} {'':28}   {' '.join(f'{width:9.1e}' for width in widths)}")
+    print(f"{'width of the bounds':26} {'':42}   {' '.join(f'{width:9.1e}' for width in widths)}")
+    off_by = {name: {key: abs(told[name][key] - truth[key]) for key in truth if key in told[name]} for name in told}
+    return {"maps": len(maps), "seconds": seconds, "cpu": spent, "off": off_by}
 
 
 def varied(maps: Any, kind: str, random: np.random.Generator) -> Any:
@@ -169,7 +173,7 @@ def varied(maps: Any, kind: str, random: np.random.Generator) -> Any:
     return maps**change if kind == "sigmoid" else maps * change
 
 
-def stream(kind: str, chosen: argparse.Namespace) -> None:
+def stream(kind: str, chosen: argparse.Namespace) -> dict[str, Any]:
     """So many maps through one meter: time of `update` alone, the most it ever held, and the process's peak."""
     maps, masks = draw(min(chosen.maps, chosen.full), chosen.side, kind)
     random = np.random.default_rng(1)
@@ -196,6 +200,7 @@ def stream(kind: str, chosen: argparse.Namespace) -> None:
     for name in ("pixel_auroc", "pixel_ap", "pixel_f1", "aupro"):
         figure = getattr(scores, name)
         print(f"         {name:12} {figure.value:.7f}  − {figure.value - figure.lower:.1e}  + {figure.upper - figure.value:.1e}")
+    return {"maps": done, "update_cpu": spent, "compute_cpu": ending, "held": held, "sent": sent}
 
 
 def main() -> None:
@@ -207,10 +212,12 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", default=["smooth", "sigmoid"])
     parser.add_argument("--without", nargs="*", default=[], help="leave out contenders with this in their names")
     parser.add_argument("--full", type=int, default=0, metavar="N", help="stream N maps and print the state instead of comparing")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every measurement there")
     chosen = parser.parse_args()
     cv2.setNumThreads(1)
-    for kind in chosen.kinds:
-        (stream if chosen.full else compare)(kind, chosen)
+    found = {kind: (stream if chosen.full else compare)(kind, chosen) for kind in chosen.kinds}
+    if chosen.json:
+        chosen.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -228,6 +228,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=27_039)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int)
+    parser.add_argument("--rounds", type=int, default=1, help="each with an empty cache")
     parser.add_argument("--growth", action="store_true", help="a quarter, a half and all of the images")
     parser.add_argument("--functions", type=int, default=0, metavar="N", help="so many functions of one thread under cProfile")
     parser.add_argument("--data", type=Path, help="folder for the data set and the cache (default: a temporary one)")
@@ -266,15 +267,19 @@ def main() -> None:
             if chosen.functions:
                 functions(root, chosen.functions)
                 continue
-            cache = Path(tempfile.mkdtemp(prefix="cache-", dir=data))
-            made.append(cache)
-            for name in ("first run", "second run"):
-                report[f"{name}, {images}"] = told = run(root, cache, chosen.workers)
-                print(shown(name, told), flush=True)
-            first, second = (report[f"{name}, {images}"] for name in ("first run", "second run"))
-            print(f"the second run takes {second['seconds'] / first['seconds']:.1%} of the first; {first['exact across']} exact")
-            print(f"copies stand in train and test, and {first['near across']} near ones", flush=True)
-            report[f"cache, {images}"] = sum(path.stat().st_size for path in cache.iterdir()) / 1e6
+            for number in range(chosen.rounds):
+                cache = Path(tempfile.mkdtemp(prefix="cache-", dir=data))
+                made.append(cache)
+                first, second = (run(root, cache, chosen.workers) for _ in range(2))
+                print(shown("first run", first) + "\n" + shown("second run", second), flush=True)
+                print(
+                    f"the second run takes {second['seconds'] / first['seconds']:.1%} of the first; {first['exact across']} exact"
+                )
+                print(f"copies stand in train and test, and {first['near across']} near ones", flush=True)
+                size = sum(path.stat().st_size for path in cache.iterdir()) / 1e6
+                report.setdefault("runs", []).append(
+                    {"images": images, "round": number, "first": first, "second": second, "cache_mb": size}
+                )
         if chosen.json:
             chosen.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     finally:

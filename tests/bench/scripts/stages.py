@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+RASTERISER = "exact rasteriser"
+
+
 class Stages:
     """CPU and wall seconds and calls by stage; nested stages are subtracted from the one around them."""
 
@@ -85,7 +88,7 @@ def watch(stages: Stages) -> None:
     """Wrap the functions of all stages. A name that has moved is an AttributeError here."""
     from threecad.curation import duplicates, splitting
     from threecad.formats import coco, images, labelme, png, raw
-    from threecad.imaging import tiling
+    from threecad.imaging import raster, tiling
     from threecad.pipeline import convert, files, journey, record, sources, store
 
     png.isal_zlib = Proxy(png.isal_zlib, stages, {"compress": lambda: stages.within().partition(":")[0] + ": deflate"})
@@ -95,8 +98,10 @@ def watch(stages: Stages) -> None:
         (raw, "find", "find files, peek at JSON"),
         (labelme, "parse", "parse JSON"),
         (labelme, "peek", "find files, peek at JSON"),
-        (journey, "plan", "repair, spans, verdicts"),
-        (tiling, "cut", "cut tiles, paint masks"),
+        (journey, "plan", "repair, verdicts"),
+        (tiling, "cut", "cut tiles"),
+        *((raster, name, RASTERISER) for name in ("order", "spans", "boxes", "crop")),
+        *((tiling, name, RASTERISER) for name in ("visible", "crop", "paint")),
         (png, "encode_png", "encode tiles: filter, join"),
         (png, "encode_mask", "encode masks: the rest"),
         (journey, "segmentations", "COCO segments"),
