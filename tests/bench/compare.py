@@ -46,11 +46,11 @@ def differing(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
                 found.append(f"The {title} differ: {short(name)} was {short(one)}, is {short(other)}.")
     for name in sorted({*first["parts"]} & {*second["parts"]}):
         one, other = (each["parts"][name]["settings"] for each in (first, second))
-        for key in sorted({*one, *other}):
-            if one.get(key) != other.get(key):
-                found.append(
-                    f"The settings of {short(name)} differ: {short(key)} was {short(one.get(key))}, is {short(other.get(key))}."
-                )
+        found.extend(
+            f"The settings of {short(name)} differ: {short(key)} was {short(one.get(key))}, is {short(other.get(key))}."
+            for key in sorted({*one, *other})
+            if one.get(key) != other.get(key)
+        )
     for each, which in ((first, "first"), (second, "second")):
         only = sorted({*each["parts"]} - {*(second if each is first else first)["parts"]})
         if only:
