@@ -88,7 +88,7 @@ def last_words(said: Path) -> str:
 
 
 def measure(part: Part, settings: Any, run: Runner) -> dict[str, Any]:
-    """What is kept of one part; KeyboardInterrupt goes through, with what was found so far in `.part`."""
+    """What is kept of one part; an interruption is a state like others, and what was found until then is kept."""
     found = Found()
     kept: dict[str, Any] = {"state": "measured", "reason": "", "settings": dict(settings), "busy": results.busy()}
     if said := results.unquiet(None, kept["busy"]):
@@ -188,7 +188,11 @@ def main() -> int:
     if not chosen.json.parent.is_dir():
         parser.error(f"--json {chosen.json}: its folder does not exist")
     signal.signal(signal.SIGTERM, stop)
-    return bench(chosen.only, mode, chosen.json)
+    try:
+        return bench(chosen.only, mode, chosen.json)
+    except OSError as error:
+        note(f"{results.plain(chosen.json.name)}: cannot be written: {error.strerror}")
+        return 1
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def differences(first: dict[str, Any], second: dict[str, Any]) -> tuple[list[Dif
             one, other = (rows.values(row, each["parts"][row.part]) for each in (first, second))
             if one and other:
                 better = "more" if row.at_least or row.limit is None else "less"
-                ratios.append(difference(row.part, row.text, row.unit, better, one, other))
+                ratios.append(difference(row.part, rows.titled(row, second["parts"][row.part]), row.unit, better, one, other))
     plain = []
     for name in both:
         one_part, other_part = (each["parts"][name]["measurements"] for each in (first, second))

@@ -116,11 +116,7 @@ def metrics(run: Run, size: Settings, found: Found) -> None:
     told = run("metrics.py", *asked)["smooth"]
     for name, words in (("own", "threecad, 16 bits"), ("sklearn", "sklearn"), ("adeval", "adeval")):
         if words not in told["cpu"]:
-            found.missing[name] = (
-                f"left out of a {'smoke' if size['without'] else ''} run"
-                if name in size["without"]
-                else f"{name} is not installed"
-            )
+            found.missing[name] = "left out of a quick run" if name in size["without"] else f"{name} is not installed"
             continue
         for seconds in told["cpu"][words]:
             found.add(f"{name} cpu", seconds, "s of CPU")

@@ -132,10 +132,7 @@ def judge(results: dict[str, Any], rows: tuple[Row, ...] = ROWS) -> list[Judged]
 
 
 def _judged(row: Row, part: dict[str, Any]) -> Judged:
-    try:
-        text = row.text.format(**part["settings"])
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
-        text = row.text
+    text = titled(row, part)
     rounds = values(row, part)
     if not rounds:
         return Judged(row, text, "not measured", reason=_reason(row, part))
@@ -144,6 +141,14 @@ def _judged(row: Row, part: dict[str, Any]) -> Judged:
         return judged
     met = judged.value >= row.limit if row.at_least else judged.value <= row.limit
     return Judged(row, text, "met" if met else "not met", rounds)
+
+
+def titled(row: Row, part: dict[str, Any]) -> str:
+    """The row's text with the part's settings in it, as far as it holds them."""
+    try:
+        return row.text.format(**part["settings"])
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+        return row.text
 
 
 def values(row: Row, part: dict[str, Any]) -> tuple[float, ...]:
