@@ -70,9 +70,11 @@ class Reading(Section):
     unannotated: Unannotated = "skip"
     """What an image without annotation outside those folders is: left out, good, or an error."""
     max_megapixels: float = Field(default=400.0, gt=0)
-    """Images of more pixels are refused by name, before anything of them is decoded."""
+    """Images of more pixels are refused by name, before anything of them is decoded. A pixel takes up to 16 bytes while it is."""
     max_json_megabytes: float = Field(default=256.0, gt=0)
     """Annotation files larger than this are refused by name."""
+    max_shapes: int = Field(default=100_000, ge=1)
+    """Annotation files with more shapes than this are refused by name, before any of them is looked at."""
     size_mismatch: Literal["queue", "trust"] = "queue"
     """What to do when the annotation states another size than the image has: queue its shapes, or trust their coordinates."""
 

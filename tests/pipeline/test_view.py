@@ -249,9 +249,9 @@ def test_only_the_annotation_that_is_asked_for_is_opened(part: Path, monkeypatch
     opened: list[str] = []
     peek = labelme.peek
 
-    def counting(path: Path, name: str | None = None, *, max_bytes: int) -> labelme.Peek:
+    def counting(path: Path, name: str | None = None, *, max_bytes: int, max_shapes: int) -> labelme.Peek:
         opened.append(path.name)
-        return peek(path, name, max_bytes=max_bytes)
+        return peek(path, name, max_bytes=max_bytes, max_shapes=max_shapes)
 
     monkeypatch.setattr(labelme, "peek", counting)
     view(part / "3.json")

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from threecad.domain import Case, Decision, Shape
 from threecad.errors import ConfigError, ReadError
+from threecad.formats.regular import open_regular
 
 CASES = "cases.jsonl"
 DECISIONS = "decisions.json"
@@ -183,7 +184,7 @@ def row_of(case: Case) -> dict[str, Any]:
 def read_cases(path: Path) -> Iterator[Case]:
     """The cases of a cases.jsonl, one after the other. ReadError names file and line."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             for number, text in enumerate(file, 1):
                 try:
                     yield _cases().validate_json(text)

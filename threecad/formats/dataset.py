@@ -21,6 +21,7 @@ from threecad.errors import LayoutError, ReadError
 from threecad.formats.images import MOST_PIXELS, TooLarge, decode_file, most_bytes, size_of
 from threecad.formats.layout import COMBINED, GOOD
 from threecad.formats.masks import planes, union
+from threecad.formats.regular import open_regular, read_regular
 from threecad.formats.remote import is_url
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ FORMAT = 1
 """Version of the manifest and the rows; a reader refuses a higher one."""
 MANIFEST = "manifest.json"
 SAMPLES = "samples.jsonl"
+SUMS = "SHA256SUMS"
+MOST_BYTES = 256 << 20
+"""Of a manifest that is read; one that counts a thousand categories has half a million."""
 _UNDER_WAY = ".threecad"
 """The folder in which a conversion keeps its state; before there is a manifest, nothing about the splits is settled."""
 
@@ -153,7 +157,7 @@ def read_findings(path: Path) -> Iterator[Finding]:
 
 def _read(path: Path, model: TypeAdapter[Any]) -> Iterator[Any]:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             for number, text in enumerate(file, 1):
                 try:
                     yield model.validate_json(text)
@@ -174,7 +178,7 @@ def read_manifest(root: Path) -> Manifest:
     """The manifest of the data set at `root`. ReadError if there is none, it is not whole, or it is of a later version."""
     path = root / MANIFEST
     try:
-        data = json.loads(path.read_bytes())
+        data = json.loads(read_regular(path, MOST_BYTES))
         text = json.dumps(data)
     except OSError as error:
         raise ReadError(f"{path}: {error.strerror}") from None
@@ -358,7 +362,7 @@ def _within(root: Path, path: str) -> Path:
 
 def _bytes(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             # No more than an image can need: what is longer is cut off, and so damaged.
             return file.read(min(os.fstat(file.fileno()).st_size, most_bytes(MOST_PIXELS)))
     except OSError as error:

@@ -15,13 +15,14 @@ import reprlib
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, WithJsonSchema, create_model
 from pydantic.json_schema import SkipJsonSchema
 from shapely import MultiPolygon, Polygon
 
@@ -31,6 +32,7 @@ from threecad.formats.containers import Fault, in_memory
 from threecad.formats.containers.codecs import by_pillow
 from threecad.formats.containers.png import SIGNATURE, Png
 from threecad.formats.remote import Place
+from threecad.settings import Reading
 
 VERSION = "5.5.0"
 """What a written file says it comes from: the first version with every key that is written."""
@@ -44,11 +46,30 @@ _COUNTS = {"rectangle": (1, 2), "mask": (1, 2), "circle": (1, 2), "oriented_rect
 _REACH = 1e6
 """Pixels from the origin beyond which nobody finds a shape on the screen."""
 
+MOST_SHAPES = 100_000
+"""Of one file; the default of `read.max_shapes`. Two million empty ones fit in 6 MB, and would take minutes and gigabytes."""
+
 _MAX_MASK_BYTES = 64 * 2**20
 """An encoded bitmap larger than this is no mask of one shape, so it is not decoded."""
 
 _MAX_MASK_PIXELS = 64_000_000
 """Below Pillow's own alarm at 89 million, which would be a warning and not an answer."""
+
+
+class Limits(TypedDict):
+    """How large a file may be: what `peek`, `read` and their like take by name."""
+
+    max_bytes: int
+    max_shapes: int
+
+
+def limits(settings: Reading) -> Limits:
+    """Those that the settings name.
+
+    >>> limits(Reading(max_json_megabytes=0.5))
+    {'max_bytes': 500000, 'max_shapes': 100000}
+    """
+    return Limits(max_bytes=int(settings.max_json_megabytes * 1e6), max_shapes=settings.max_shapes)
 
 
 class NotLabelme(ReadError):
@@ -124,6 +145,9 @@ class _Shape(BaseModel):
     mask: _Bitmap = None
 
 
+_Shapes = list[Annotated[_Shape | SkipJsonSchema[Any], Field(union_mode="left_to_right")]]
+
+
 class _File(BaseModel):
     """A labelme file of any version; keys that are not named here are ignored."""
 
@@ -136,14 +160,18 @@ class _File(BaseModel):
 
     version: _Version = None
     flags: _Flags = None
-    shapes: Annotated[
-        list[Annotated[_Shape | SkipJsonSchema[Any], Field(union_mode="left_to_right")]] | SkipJsonSchema[Any],
-        Field(union_mode="left_to_right"),
-    ] = None
+    shapes: Annotated[_Shapes | SkipJsonSchema[Any], Field(union_mode="left_to_right")] = None
     imagePath: _Text = None  # noqa: N815 - these are labelme's spellings
     imageData: _Embedded = None  # noqa: N815
     imageHeight: _Length = None  # noqa: N815
     imageWidth: _Length = None  # noqa: N815
+
+
+@cache
+def _file_of(most: int) -> type[_File]:
+    """The mirror of a file of at most so many shapes: those of a longer list stay as they are, which costs next to nothing."""
+    shapes = Annotated[Annotated[_Shapes, Field(max_length=most)] | Any, Field(union_mode="left_to_right")]
+    return create_model("_File", __base__=_File, shapes=(shapes, None))
 
 
 def schema() -> dict[str, Any]:
@@ -179,33 +207,34 @@ def load(path: Place, name: str, *, max_bytes: int) -> bytes:
     return data
 
 
-def read(path: Path, source: str, *, max_bytes: int) -> Annotation:
+def read(path: Path, source: str, *, max_bytes: int, max_shapes: int = MOST_SHAPES) -> Annotation:
     """The annotation in the file at `path` for the source of that id; raises ReadError or NotLabelme, which tell no folder."""
-    return parse(load(path, path.name, max_bytes=max_bytes), path.name, source)
+    return parse(load(path, path.name, max_bytes=max_bytes), path.name, source, max_shapes=max_shapes)
 
 
-def peek(path: Place, name: str | None = None, *, max_bytes: int) -> Peek:
+def peek(path: Place, name: str | None = None, *, max_bytes: int, max_shapes: int = MOST_SHAPES) -> Peek:
     """What the file at `path`, called `name` in messages, is about, without its outlines; raises as `read` does."""
     name = path.name if name is None else name
-    return peek_bytes(load(path, name, max_bytes=max_bytes), name)
+    return peek_bytes(load(path, name, max_bytes=max_bytes), name, max_shapes=max_shapes)
 
 
-def embedded_image(path: Path, *, max_bytes: int) -> bytes:
+def embedded_image(path: Path, *, max_bytes: int, max_shapes: int = MOST_SHAPES) -> bytes:
     """The image file embedded in the file at `path`; raises as `read` does, and ReadError when there is none."""
-    return embedded_bytes(load(path, path.name, max_bytes=max_bytes), path.name)
+    return embedded_bytes(load(path, path.name, max_bytes=max_bytes), path.name, max_shapes=max_shapes)
 
 
-def parse(data: bytes, name: str, source: str) -> Annotation:
+def parse(data: bytes, name: str, source: str, *, max_shapes: int = MOST_SHAPES) -> Annotation:
     """The annotation that `data` holds, in UTF-8, UTF-16, UTF-32 or GBK; messages call the file `name`.
 
     Every entry of `shapes` becomes the `Shape` of that number. One that does not read as labelme's says why in `fault` and
-    keeps the points that can be read, so that there is a place to look at. Raises ReadError, or NotLabelme.
+    keeps the points that can be read, so that there is a place to look at. Raises ReadError, also for more than `max_shapes`
+    of them, or NotLabelme.
 
     >>> annotation = parse(b'{"shapes": [{"label": 7, "points": [[1, 2], "x"]}], "imagePath": "a.png"}', "a.json", "a.png")
     >>> annotation.shapes[0].label, annotation.shapes[0].points, annotation.shapes[0].fault
     ('7', ((1.0, 2.0),), "point 1: expected [x, y], found 'x'")
     """
-    file = _parse(data, name)
+    file = _parse(data, name, max_shapes)
     return Annotation(
         source=source,
         size=_size(file.imageHeight, file.imageWidth),
@@ -217,20 +246,20 @@ def parse(data: bytes, name: str, source: str) -> Annotation:
     )
 
 
-def peek_bytes(data: bytes, name: str) -> Peek:
+def peek_bytes(data: bytes, name: str, *, max_shapes: int = MOST_SHAPES) -> Peek:
     """What `data` is about, without its outlines; raises as `parse` does.
 
     >>> peek_bytes(b'{"shapes": [], "flags": {"good": true, "cat": false}, "imagePath": "a.png"}', "a.json")
     Peek(image='a.png', labels=(), shapes=0, flags=('good',), embedded=False)
     """
-    file = _parse(data, name)
+    file = _parse(data, name, max_shapes)
     labels = {_label(shape.label)[0] if isinstance(shape, _Shape) else "" for shape in file.shapes}
     return Peek(_text(file.imagePath), tuple(sorted(labels)), len(file.shapes), _flags(file.flags), _is_embedded(file))
 
 
-def embedded_bytes(data: bytes, name: str) -> bytes:
+def embedded_bytes(data: bytes, name: str, *, max_shapes: int = MOST_SHAPES) -> bytes:
     """The image file embedded in `data`; raises as `parse` does, and ReadError when there is none or it is not base64."""
-    file = _parse(data, name)
+    file = _parse(data, name, max_shapes)
     if not _is_embedded(file):
         raise ReadError(f"{name}: expected an image in imageData, found none")
     image = _decoded(file.imageData)
@@ -239,7 +268,7 @@ def embedded_bytes(data: bytes, name: str) -> bytes:
     return image
 
 
-def _parse(data: bytes, name: str) -> _File:
+def _parse(data: bytes, name: str, max_shapes: int) -> _File:
     text: bytes | str = data
     encoding = json.detect_encoding(data)
     if encoding == "utf-8-sig":
@@ -250,7 +279,7 @@ def _parse(data: bytes, name: str) -> _File:
         except UnicodeDecodeError as error:
             raise ReadError(f"{name}: not text: expected {encoding.upper()} at byte {error.start}") from None
     try:
-        file = _validated(text, name)
+        file = _validated(text, name, max_shapes)
     except ReadError:
         # Chinese Windows writes GBK. GB 18030 contains it; whether the bytes are UTF-8 is asked only when they do not parse.
         if isinstance(text, str) or _is_utf8(text):
@@ -259,18 +288,20 @@ def _parse(data: bytes, name: str) -> _File:
             text = text.decode("gb18030")
         except UnicodeDecodeError as error:
             raise ReadError(f"{name}: not text: expected UTF-8 or GBK at byte {error.start}") from None
-        file = _validated(text, name)
+        file = _validated(text, name, max_shapes)
     if not isinstance(file.shapes, list):
         found = _shown(file.shapes) if "shapes" in file.model_fields_set else "none"
         message = f"{name}: shapes: expected a list, found {found}"
         # Who speaks of an imagePath or imageData meant labelme's format: that file is broken, not foreign.
         raise (ReadError if file.model_fields_set & {"imagePath", "imageData"} else NotLabelme)(message)
+    if len(file.shapes) > max_shapes:
+        raise ReadError(f"{name}: {len(file.shapes):,} shapes, more than the limit of {max_shapes:,} (read.max_shapes)")
     return file
 
 
-def _validated(text: bytes | str, name: str) -> _File:
+def _validated(text: bytes | str, name: str, max_shapes: int) -> _File:
     try:
-        return _File.model_validate_json(text)
+        return _file_of(max_shapes).model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         if first["type"] != "json_invalid":

@@ -85,7 +85,7 @@ def find(root: Place, settings: Reading, peek: Callable[[Place, str], Peek] | No
     and when images lack an annotation while the settings call that an error.
     """
     if peek is None:
-        peek = partial(labelme.peek, max_bytes=int(settings.max_json_megabytes * 1_000_000))
+        peek = partial(labelme.peek, **labelme.limits(settings))
     tree = _walk(root)
     places = _Places(
         images=_chosen(settings.images, "images", tree),

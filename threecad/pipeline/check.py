@@ -285,7 +285,7 @@ def _lay_out(
     reasons = {index: "threecad: " + "; ".join(parts) for index, parts in notes.items()}
     assert source.annotation is not None
     path = f"relabel/{source.annotation}"
-    embedded = labelme.embedded_bytes(text, source.annotation) if source.image is None else None
+    embedded = task.embedded(text, source.annotation) if source.image is None else None
     image = _image(task, source, desk.folder / path)
     desk.put(path, labelme.write(annotation, image, size, reasons, embedded=embedded).encode())
 

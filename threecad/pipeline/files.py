@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -133,7 +134,7 @@ def same(path: Path, file: File, *, digest: bool) -> bool:
     """Whether a path holds the bytes of a file: by size and time, or by size and digest where those differ or `digest` asks."""
     try:
         now = path.stat()
-        if now.st_size != file.nbytes:
+        if now.st_size != file.nbytes or not stat.S_ISREG(now.st_mode):
             return False
         if not digest and now.st_mtime_ns == file.mtime_ns:
             return True

@@ -22,7 +22,9 @@ from threecad.formats.cases import CASES, DECISIONS, Decisions
 from threecad.formats.cases import row_of as row_of_case
 from threecad.formats.dataset import (
     MANIFEST,
+    MOST_BYTES,
     SAMPLES,
+    SUMS,
     Category,
     Manifest,
     Shapes,
@@ -33,6 +35,7 @@ from threecad.formats.dataset import (
     row_of,
 )
 from threecad.formats.raw import Found
+from threecad.formats.regular import read_regular
 from threecad.pipeline import config
 from threecad.pipeline.config import Pipeline
 from threecad.pipeline.files import HOME, Files
@@ -144,7 +147,7 @@ def publish(
         _sheet(store, "regions.jsonl", digests) as regions,
         _sheet(store, "sources.jsonl", digests) as sources,
         _sheet(store, CASES, digests) as cases,
-        _sheet(store, "SHA256SUMS", digests) as sums,
+        _sheet(store, SUMS, digests) as sums,
     ):
         for record in store.publish(ids, placement.places):
             findings += record.findings
@@ -425,7 +428,7 @@ def made_from(
 def stands(out: Path, origin: str, files: Files) -> bool:
     """Whether the folder already is the data set made from `origin`, its lists untouched (`Store.load` saw to the tiles)."""
     try:
-        noted = json.loads((out / FINISHED).read_bytes())
+        noted = json.loads(read_regular(out / FINISHED, MOST_BYTES))
         return noted["made_from"] == origin and all(
             files.holds(path, File(*kept), digest=False) for path, kept in noted["lists"].items()
         )

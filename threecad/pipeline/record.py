@@ -125,7 +125,7 @@ def key_of(
         "labels": table(pipeline.labels, source.category),
         "types": dict(types),
         "wide": wide,
-        "read": [pipeline.read.max_megapixels, pipeline.read.max_json_megabytes, pipeline.read.size_mismatch],
+        "read": pipeline.read.model_dump(include={"max_megapixels", "max_json_megabytes", "max_shapes", "size_mismatch"}),
         "repair": pipeline.repair.model_dump(),
         "raster": pipeline.raster.model_dump(),
         "tiling": pipeline.tiling.model_dump(),

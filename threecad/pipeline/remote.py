@@ -33,7 +33,7 @@ from filelock import FileLock, Timeout
 
 from threecad.errors import BusyError, LayoutError, ThreecadError
 from threecad.formats.cases import DECISIONS
-from threecad.formats.dataset import MANIFEST
+from threecad.formats.dataset import MANIFEST, SUMS
 from threecad.formats.remote import AT_ONCE, Looks, Remote, StoreError, flaw_of, hastily
 from threecad.pipeline.files import HOME, STAGING, staged
 from threecad.pipeline.measures import ENVIRONMENT
@@ -44,7 +44,7 @@ FLAGS = f"{HOME}/lock"
 JOURNAL = f"{HOME}/journal"
 STATE = f"{HOME}/state.jsonl"
 FINISHED = f"{HOME}/finished"
-LISTS = (f"{HOME}/raw", f"{HOME}/{DECISIONS}", FINISHED, STATE, MOVES, MANIFEST, DECISIONS, "SHA256SUMS")
+LISTS = (f"{HOME}/raw", f"{HOME}/{DECISIONS}", FINISHED, STATE, MOVES, MANIFEST, DECISIONS, SUMS)
 """What a run needs of what an earlier one wrote."""
 
 LEASE = 60.0

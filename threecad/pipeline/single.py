@@ -14,8 +14,7 @@ from threecad.pipeline.config import Pipeline, table
 def read_labelme(path: str | Path) -> Annotation:
     """What is drawn in one labelme file of any version. Raises ReadError where the file cannot be read."""
     path = Path(path)
-    limit = int(Pipeline().read.max_json_megabytes * 1e6)
-    return labelme.read(path, path.name, max_bytes=limit)
+    return labelme.read(path, path.name, **labelme.limits(Pipeline().read))
 
 
 def regions(

@@ -140,7 +140,7 @@ class Task:
             if source.image is not None:
                 size = images.size_of(self.root / source.image, source.id)
             elif source.annotation is not None and (text := data[source.annotation]) is not None and self._embedded(source):
-                size = images.size_of(labelme.embedded_bytes(text, source.annotation), source.id)
+                size = images.size_of(self.embedded(text, source.annotation), source.id)
             else:
                 return None
         except ReadError as error:
@@ -295,6 +295,10 @@ class Task:
         ]
         return made, findings, {action: shapes[action] for action in Action}
 
+    def embedded(self, text: bytes, name: str) -> bytes:
+        """The image file that an annotation carries along; ReadError where it carries none."""
+        return labelme.embedded_bytes(text, name, max_shapes=self.settings.read.max_shapes)
+
     def annotation(self, source: Source, data: Mapping[str, bytes | None], findings: list[Finding]) -> Annotation | None:
         if source.annotation is None:
             return Annotation(source.id, None, ())
@@ -303,7 +307,7 @@ class Task:
             return None
         before = self.found.peeks.get(source.annotation)  # None: `find` could not read it, and has said so
         try:
-            now = labelme.peek_bytes(text, source.annotation)
+            now = labelme.peek_bytes(text, source.annotation, max_shapes=self.settings.read.max_shapes)
         except ReadError:
             now = None
         if now != before:
@@ -314,7 +318,7 @@ class Task:
         if now is None:
             return None
         try:
-            return labelme.parse(text, source.annotation, source.id)
+            return labelme.parse(text, source.annotation, source.id, max_shapes=self.settings.read.max_shapes)
         except ReadError as error:
             findings.append(Finding(Code.ANNOTATION_UNREADABLE, Action.QUEUED, source.id, None, str(error)))
             return None
@@ -325,7 +329,7 @@ class Task:
             if source.image is not None:
                 encoded = data.pop(source.image)  # not a moment longer in memory than it takes to decode it
             elif source.annotation is not None and (text := data[source.annotation]) is not None and self._embedded(source):
-                encoded = labelme.embedded_bytes(text, source.annotation)
+                encoded = self.embedded(text, source.annotation)
             else:
                 return None
             if encoded is None:
@@ -347,7 +351,7 @@ class Task:
             text = data[path]
             if text is not None:
                 try:
-                    shapes = labelme.parse(text, path, path).shapes
+                    shapes = labelme.parse(text, path, path, max_shapes=self.settings.read.max_shapes).shapes
                 except ReadError:
                     continue
                 lost += [
@@ -362,7 +366,7 @@ class Reader:
 
     def __init__(self, root: Place, settings: Reading) -> None:
         self.root = root
-        self.limits = json_limit(settings), images.most_bytes(int(settings.max_megapixels * 1e6))
+        self.limits = labelme.limits(settings)["max_bytes"], images.most_bytes(int(settings.max_megapixels * 1e6))
         self.inputs: dict[str, str] = {}
         self.seen: dict[str, tuple[int, int, int] | None] = {}
 
@@ -447,17 +451,12 @@ def _outlines(made: journey.Plan) -> tuple[Outline, ...]:
 def remembering(root: Place, known: Iterable[Known], settings: Reading) -> Callable[[Place, str], labelme.Peek]:
     """`labelme.peek`, but an annotation that looks as it did is not read again."""
     peeks = {path: (record.seen.get(path), peek) for record in known if not record.retry for path, peek in record.peeks.items()}
-    limit = json_limit(settings)
+    limits = labelme.limits(settings)
 
     def peek(path: Place, name: str) -> labelme.Peek:
         seen, before = peeks.get(name, (None, None))
         if before is not None and remembered(path, seen):
             return before
-        return labelme.peek(path, name, max_bytes=limit)
+        return labelme.peek(path, name, **limits)
 
     return peek
-
-
-def json_limit(settings: Reading) -> int:
-    """Bytes of the largest annotation that is read."""
-    return int(settings.max_json_megabytes * 1e6)

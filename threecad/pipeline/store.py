@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -31,7 +32,8 @@ from filelock import FileLock, Timeout
 
 from threecad.errors import BusyError, ConfigError, LayoutError
 from threecad.formats import layout
-from threecad.formats.cases import DECISIONS, MOST_BYTES, Decisions
+from threecad.formats.cases import CASES, DECISIONS, MOST_BYTES, Decisions
+from threecad.formats.dataset import MANIFEST, SAMPLES, SUMS
 from threecad.formats.remote import Place
 from threecad.pipeline import record as records
 from threecad.pipeline.files import HOME, Disk, Files, staged, write_atomically
@@ -242,7 +244,7 @@ class Store:
         Others have lists of that name too: what is not named as only our tiles are is theirs and stays.
         """
         try:
-            lines = (self.out / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+            lines = (self.out / SUMS).read_text(encoding="utf-8").splitlines()
         except (OSError, ValueError):
             return set()
         paths = {line[66:] for line in lines if line[64:66] == "  " and layout.is_tile(line[66:])}
@@ -286,6 +288,7 @@ class Store:
 def refuse_foreign(out: Path, raw: str, *, overwrite: bool) -> None:
     """Raise LayoutError where `out` is a file, or a folder that threecad did not write, or wrote from another raw folder."""
     home = out / HOME
+    refuse_odd(out)
     if out.exists() and not out.is_dir():
         raise LayoutError(f"{out} is a file; expected a folder to write the data set into")
     if out.is_symlink() and not out.exists():
@@ -295,6 +298,25 @@ def refuse_foreign(out: Path, raw: str, *, overwrite: bool) -> None:
     if out.is_dir() and not home.is_dir() and any(out.iterdir()):
         raise LayoutError(f"{out}{os.sep} holds files that threecad did not write; choose another folder or pass --overwrite")
     refuse_other_raw(home, f"{out}{os.sep}", raw, overwrite=overwrite)
+
+
+def refuse_odd(out: Path) -> None:
+    """Raise LayoutError where what a run reads and writes by name is a link, a pipe or a device, which leads elsewhere or waits.
+
+    The lists beside the tiles may be links to files, as programs leave them that keep versions of data; a run replaces those.
+    """
+    home = out / HOME
+    if home.is_symlink():
+        raise LayoutError(f"{home} is a link; expected a folder that threecad made")
+    expected = "expected a file that threecad wrote"
+    for path in home.iterdir() if home.is_dir() else ():
+        with suppress(FileNotFoundError):  # another run may be at it
+            kind = path.lstat().st_mode
+            if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+                raise LayoutError(f"{path}: found a link, a pipe or a device; {expected}")
+    for path in (out / name for name in (MANIFEST, SAMPLES, SUMS, DECISIONS, CASES)):
+        if path.exists() and not path.is_file():
+            raise LayoutError(f"{path}: found a folder, a pipe or a device; {expected}")
 
 
 def refuse_other_raw(home: Path, out: object, raw: str, *, overwrite: bool) -> None:

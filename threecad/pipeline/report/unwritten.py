@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from threecad.domain import Entry, Window
+from threecad.formats.regular import open_regular
 from threecad.pipeline.report.cards import Outlines
 from threecad.pipeline.report.queue import path_of
 
@@ -25,7 +26,7 @@ def outlines_of(data: Path, entries: Iterable[Entry]) -> dict[str, Outlines]:
     if not tiles:
         return {}
     try:
-        with (data / REGIONS).open("rb") as file:
+        with open_regular(data / REGIONS) as file:
             for line in file:
                 row = json.loads(line)
                 if row.get("ignore"):

@@ -22,10 +22,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from threecad.domain import Split
 from threecad.errors import LayoutError, ReadError
-from threecad.formats.dataset import SAMPLES, Manifest
+from threecad.formats.dataset import SAMPLES, SUMS, Manifest
 from threecad.formats.layouts.files import inside, listed
+from threecad.formats.regular import open_regular
 
-SUMS = "SHA256SUMS"
 ROLES = ("image", "mask", "types", "ignore")
 """The files that a sample may have; an image it always has."""
 MOST_BYTES = 1 << 30
@@ -234,7 +234,7 @@ class _List:
 
     def __enter__(self) -> _List:
         try:
-            self._file = self.path.open("rb")
+            self._file = open_regular(self.path)
         except OSError as error:
             raise ReadError(f"{self.path}: {error.strerror}; {_AGAIN}") from None
         return self

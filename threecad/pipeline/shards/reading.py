@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from threecad.errors import ReadError
-from threecad.formats.dataset import SAMPLES
-from threecad.pipeline.shards.planning import MOST_BYTES, SUMS, Light, order_of, parsed
+from threecad.formats.dataset import SAMPLES, SUMS
+from threecad.pipeline.shards.planning import MOST_BYTES, Light, order_of, parsed
 
 
 @dataclass(frozen=True, slots=True)

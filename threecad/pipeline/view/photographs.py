@@ -19,7 +19,7 @@ from threecad.pipeline import config, journey
 from threecad.pipeline.config import Pipeline
 from threecad.pipeline.view.picture import Ask, View, measures, viewed
 from threecad.pipeline.view.places import is_folder
-from threecad.pipeline.view.search import Found, find, json_limit, with_images
+from threecad.pipeline.view.search import Found, find, with_images
 
 _OF_TILES = frozenset({Code.NOT_SHOWN, Code.TILE_TOO_SMALL})
 """Findings about windows, which nobody wants to hear of who did not ask for windows."""
@@ -34,14 +34,15 @@ def photograph(file: Path, folder: str | Path | None, images_: str | Path | None
     found = find(file, root, apart, settings, ask)
     annotation = Annotation(found.source, None, ())
     text = b""
+    limits = labelme.limits(settings.read)
     if found.annotation is not None:
-        text = labelme.load(found.annotation, found.annotation.name, max_bytes=json_limit(settings))
-        annotation = labelme.parse(text, found.annotation.name, found.source)
+        text = labelme.load(found.annotation, found.annotation.name, max_bytes=limits["max_bytes"])
+        annotation = labelme.parse(text, found.annotation.name, found.source, max_shapes=limits["max_shapes"])
     limit = int(settings.read.max_megapixels * 1e6)
     if found.image is not None:
         picture = images.decode_file(found.image, found.source, limit)
     else:
-        picture = images.decode(labelme.embedded_bytes(text, file.name), found.source, limit)
+        picture = images.decode(labelme.embedded_bytes(text, file.name, max_shapes=limits["max_shapes"]), found.source, limit)
     made = journey.plan(annotation, picture.size, found.category, settings, poisoned=found.others)
     notes = [Finding(code, Action.KEPT, found.source, None, detail) for code, detail in picture.notes]
     findings = [*found.findings, *notes, *(each for each in made.findings if ask.windows or each.code not in _OF_TILES)]

@@ -49,17 +49,13 @@ def with_images(settings: Pipeline, root: Path, folder: str | Path | None) -> tu
     return settings.model_copy(update={"read": reading}), apart
 
 
-def json_limit(settings: Pipeline) -> int:
-    return int(settings.read.max_json_megabytes * 1e6)
-
-
 def find(file: Path, root: Path, apart: Path | None, settings: Pipeline, ask: Ask) -> Found:
     """The image that is meant. LayoutError where there is none."""
     is_image = file.suffix.lower() != ".json"
     if is_image and file.suffix.lower() not in raw.IMAGE_SUFFIXES:
         expected = ", ".join(sorted({".json", *raw.IMAGE_SUFFIXES}))
         raise ReadError(f"{file}: found a file that ends in {file.suffix or 'nothing'!r}; expected {expected}")
-    look = None if is_image else labelme.peek(file, file.name, max_bytes=json_limit(settings))
+    look = None if is_image else labelme.peek(file, file.name, **labelme.limits(settings.read))
     here = Path(os.path.realpath(file.parent), file.name)
     found = None
     if apart is None and here.is_relative_to(root):
@@ -93,11 +89,11 @@ def _search(root: Path, wanted: str, settings: Pipeline, every: bool) -> Found |
     and only matters for an image that does not lie where its annotation says, or that several annotations claim.
     """
     stem = PurePosixPath(wanted).stem
-    limit = json_limit(settings)
+    limits = labelme.limits(settings.read)
 
     def peek(path: Place, name: str) -> labelme.Peek:
         if every or PurePosixPath(name).stem == stem:
-            return labelme.peek(path, name, max_bytes=limit)
+            return labelme.peek(path, name, **limits)
         return labelme.Peek("", (), 1, (), False)
 
     def unflagged(path: Place, name: str) -> labelme.Peek:
