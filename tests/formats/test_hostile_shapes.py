@@ -39,7 +39,7 @@ def test_entries_that_are_no_shapes_count_too(entry: bytes) -> None:
 
 
 def test_nothing_is_made_of_shapes_beyond_the_limit() -> None:
-    file = labelme._file_of(3).model_validate_json(annotation(4))
+    file = labelme._file_of(labelme._Shape, 3).model_validate_json(annotation(4))
     assert file.shapes == [{}] * 4  # as they were parsed, and no model of any
 
 

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from threecad.domain import Size
 from threecad.errors import ReadError
 from threecad.formats.containers import Fault, in_file, in_memory
@@ -31,6 +33,7 @@ from threecad.formats.remote import Place
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+    from typing import BinaryIO
 
     from threecad.formats.containers import Header, Note, Pixels, Read
 
@@ -59,8 +62,10 @@ class Picture:
         return Size(*self.pixels.shape[:2])
 
 
-def decode(data: bytes | memoryview, name: str, max_pixels: int) -> Picture:
+def decode(data: bytes | memoryview, name: str, max_pixels: int, *, spend: bool = False) -> Picture:
     """The image in `data`; `name` is what messages call it, `max_pixels` the most it may have.
+
+    With `spend` the caller needs `data` no more: where it can be written to, the pixels may be made in it and not beside it.
 
     Raises TooLarge before anything is decoded, ReadError for everything else: a format that is not read, more than 16 bits,
     floating point, or a file that is cut off or damaged. Of several pages or frames the first is read.
@@ -71,7 +76,7 @@ def decode(data: bytes | memoryview, name: str, max_pixels: int) -> Picture:
     >>> picture.pixels, picture.notes
     (array([[0, 7]], dtype=uint8), ())
     """
-    view = memoryview(data)
+    view = memoryview(data) if spend else memoryview(data).toreadonly()
     with _naming(name):
         header = _header(in_memory(view))
         _refuse_above(max_pixels, header, name)
@@ -91,8 +96,17 @@ def decode_file(path: Path, name: str, max_pixels: int) -> Picture:
         if size > most_bytes(max_pixels):
             raise Fault(f"{size} bytes, more than an image of {max_pixels / 1e6:.4g} MP can need")
         file.seek(0)
-        data = file.read(size)
-    return decode(data, name, max_pixels)
+        data = read_into(file, size)
+    return decode(memoryview(data), name, max_pixels, spend=True)
+
+
+def read_into(file: BinaryIO, size: int) -> memoryview:
+    """The next `size` bytes, or those there are, in memory that can be written to."""
+    room = memoryview(np.empty(size, np.uint8))
+    filled = 0
+    while filled < size and (count := file.readinto(room[filled:])):  # type: ignore[attr-defined]
+        filled += count
+    return room[:filled]
 
 
 def most_bytes(max_pixels: int) -> int:

@@ -145,9 +145,6 @@ class _Shape(BaseModel):
     mask: _Bitmap = None
 
 
-_Shapes = list[Annotated[_Shape | SkipJsonSchema[Any], Field(union_mode="left_to_right")]]
-
-
 class _File(BaseModel):
     """A labelme file of any version; keys that are not named here are ignored."""
 
@@ -160,17 +157,27 @@ class _File(BaseModel):
 
     version: _Version = None
     flags: _Flags = None
-    shapes: Annotated[_Shapes | SkipJsonSchema[Any], Field(union_mode="left_to_right")] = None
+    shapes: Annotated[
+        list[Annotated[_Shape | SkipJsonSchema[Any], Field(union_mode="left_to_right")]] | SkipJsonSchema[Any],
+        Field(union_mode="left_to_right"),
+    ] = None
     imagePath: _Text = None  # noqa: N815 - these are labelme's spellings
     imageData: _Embedded = None  # noqa: N815
     imageHeight: _Length = None  # noqa: N815
     imageWidth: _Length = None  # noqa: N815
 
 
+class _Named(BaseModel):
+    """What a look at a file takes of an outline: its points stay text, which is most of the work."""
+
+    label: Any = None
+
+
 @cache
-def _file_of(most: int) -> type[_File]:
+def _file_of(shape: type[_Shape | _Named], most: int) -> type[_File]:
     """The mirror of a file of at most so many shapes: those of a longer list stay as they are, which costs next to nothing."""
-    shapes = Annotated[Annotated[_Shapes, Field(max_length=most)] | Any, Field(union_mode="left_to_right")]
+    entry = Annotated[shape | Any, Field(union_mode="left_to_right")]  # type: ignore[valid-type]
+    shapes = Annotated[Annotated[list[entry], Field(max_length=most)] | Any, Field(union_mode="left_to_right")]
     return create_model("_File", __base__=_File, shapes=(shapes, None))
 
 
@@ -234,7 +241,7 @@ def parse(data: bytes, name: str, source: str, *, max_shapes: int = MOST_SHAPES)
     >>> annotation.shapes[0].label, annotation.shapes[0].points, annotation.shapes[0].fault
     ('7', ((1.0, 2.0),), "point 1: expected [x, y], found 'x'")
     """
-    file = _parse(data, name, max_shapes)
+    file = _parse(data, name, _file_of(_Shape, max_shapes), max_shapes)
     return Annotation(
         source=source,
         size=_size(file.imageHeight, file.imageWidth),
@@ -252,14 +259,14 @@ def peek_bytes(data: bytes, name: str, *, max_shapes: int = MOST_SHAPES) -> Peek
     >>> peek_bytes(b'{"shapes": [], "flags": {"good": true, "cat": false}, "imagePath": "a.png"}', "a.json")
     Peek(image='a.png', labels=(), shapes=0, flags=('good',), embedded=False)
     """
-    file = _parse(data, name, max_shapes)
-    labels = {_label(shape.label)[0] if isinstance(shape, _Shape) else "" for shape in file.shapes}
+    file = _parse(data, name, _file_of(_Named, max_shapes), max_shapes)
+    labels = {_label(shape.label)[0] if isinstance(shape, _Named) else "" for shape in file.shapes}
     return Peek(_text(file.imagePath), tuple(sorted(labels)), len(file.shapes), _flags(file.flags), _is_embedded(file))
 
 
 def embedded_bytes(data: bytes, name: str, *, max_shapes: int = MOST_SHAPES) -> bytes:
     """The image file embedded in `data`; raises as `parse` does, and ReadError when there is none or it is not base64."""
-    file = _parse(data, name, max_shapes)
+    file = _parse(data, name, _file_of(_Named, max_shapes), max_shapes)
     if not _is_embedded(file):
         raise ReadError(f"{name}: expected an image in imageData, found none")
     image = _decoded(file.imageData)
@@ -268,7 +275,7 @@ def embedded_bytes(data: bytes, name: str, *, max_shapes: int = MOST_SHAPES) -> 
     return image
 
 
-def _parse(data: bytes, name: str, max_shapes: int) -> _File:
+def _parse(data: bytes, name: str, mirror: type[_File], max_shapes: int) -> _File:
     text: bytes | str = data
     encoding = json.detect_encoding(data)
     if encoding == "utf-8-sig":
@@ -279,7 +286,7 @@ def _parse(data: bytes, name: str, max_shapes: int) -> _File:
         except UnicodeDecodeError as error:
             raise ReadError(f"{name}: not text: expected {encoding.upper()} at byte {error.start}") from None
     try:
-        file = _validated(text, name, max_shapes)
+        file = _validated(text, name, mirror)
     except ReadError:
         # Chinese Windows writes GBK. GB 18030 contains it; whether the bytes are UTF-8 is asked only when they do not parse.
         if isinstance(text, str) or _is_utf8(text):
@@ -288,7 +295,7 @@ def _parse(data: bytes, name: str, max_shapes: int) -> _File:
             text = text.decode("gb18030")
         except UnicodeDecodeError as error:
             raise ReadError(f"{name}: not text: expected UTF-8 or GBK at byte {error.start}") from None
-        file = _validated(text, name, max_shapes)
+        file = _validated(text, name, mirror)
     if not isinstance(file.shapes, list):
         found = _shown(file.shapes) if "shapes" in file.model_fields_set else "none"
         message = f"{name}: shapes: expected a list, found {found}"
@@ -299,9 +306,9 @@ def _parse(data: bytes, name: str, max_shapes: int) -> _File:
     return file
 
 
-def _validated(text: bytes | str, name: str, max_shapes: int) -> _File:
+def _validated(text: bytes | str, name: str, mirror: type[_File]) -> _File:
     try:
-        return _file_of(max_shapes).model_validate_json(text)
+        return mirror.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         if first["type"] != "json_invalid":

@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from io import BytesIO
+from itertools import chain
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -291,8 +292,9 @@ def _repaired(
     areas = _objects(None for _ in shapes)
     flaws: list[list[_Flaw]] = [[] for _ in shapes]
     outlined: list[int] = []
+    near = _all_near(shapes)
     for number, shape in enumerate(shapes):
-        flaw = _unreadable(shape)
+        flaw = _unreadable(shape, near)
         if flaw is None and (shape.kind in ("", "polygon", "oriented_rectangle") or _is_freehand(shape)):
             outlined.append(number)
         else:
@@ -313,13 +315,20 @@ def _repaired(
     return shapely.normalize(areas), flaws
 
 
-def _unreadable(shape: Shape) -> _Flaw | None:
+def _all_near(shapes: Sequence[Shape]) -> bool:
+    """Whether no point of any shape is out of reach, or no number."""
+    numbers = chain.from_iterable(chain.from_iterable(shape.points for shape in shapes))
+    return bool((np.abs(np.fromiter(numbers, np.float64)) <= _REACH).all())  # NaN compares false
+
+
+def _unreadable(shape: Shape, near: bool) -> _Flaw | None:
+    """Why nothing can be made of a shape; its points are looked at where not all are known to be `near`."""
     place = _first(shape.points)
     if shape.fault is not None:
         return _Flaw(Code.MALFORMED_SHAPE, Action.QUEUED, shape.fault, place)
     if shape.kind not in _KINDS:
         return _Flaw(Code.UNKNOWN_KIND, Action.QUEUED, f"kind {shape.kind[:80]!r}", place)
-    for number, (x, y) in enumerate(shape.points):
+    for number, (x, y) in enumerate(() if near else shape.points):
         if not (abs(x) <= _REACH and abs(y) <= _REACH):  # NaN compares false
             return _Flaw(Code.NOT_FINITE, Action.QUEUED, f"point {number} is ({x:g}, {y:g})", place)
     return None

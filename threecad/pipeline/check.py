@@ -250,8 +250,7 @@ def _look(task: Task, decode: bool, desks: tuple[_Desk | None, _Desk | None], so
     texts = {path: reader.bytes_of(path, source.id, findings) for path in task.files(source) if path != source.image}
     annotation = task.annotation(source, texts, findings)
     if decode:
-        image = {source.image: reader.bytes_of(source.image, source.id, findings)} if source.image is not None else {}
-        picture = task.picture(source, texts | image, findings)
+        picture = task.picture(source, reader.image_of(source, findings), texts, findings)
         size = None if picture is None else Size(*picture.pixels.shape[:2])
     else:
         size = task.size(source, texts, findings)

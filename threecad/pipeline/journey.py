@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,18 +113,21 @@ def segmentations(plan: Plan, number: int) -> tuple[str, ...]:
     return tuple(coco.segmentations(region, row, start, stop, window.size))
 
 
-def outlines(regions: Sequence[Region]) -> list[str]:
-    """The area of every region as GeoJSON text, keys sorted, coordinates as in Python's own JSON.
+def outlines(areas: Iterable[polygons.Area], digits: int | None = None) -> list[str]:
+    """Every area as GeoJSON text, keys sorted, coordinates as in Python's own JSON or rounded to so many digits.
 
-    >>> outlines([Region("a#0", "dent", shapely.box(0, 0, 2, 1), (0,))])
+    >>> outlines([shapely.box(0, 0, 2, 1)])
     ['{"coordinates":[[[2.0,0.0],[2.0,1.0],[0.0,1.0],[0.0,0.0],[2.0,0.0]]],"type":"Polygon"}']
     """
-    shapes = np.array([region.geometry for region in regions], object)
+    shapes = np.array([*areas, None], object)[:-1]  # geometries alone would make an array of another kind
     parts, shape = shapely.get_parts(shapes, return_index=True)
     rings, part = shapely.get_rings(parts, return_index=True)
     points, ring = shapely.get_coordinates(rings, return_index=True)
     # All numbers in one go: asking every geometry for its own takes four times as long.
-    texts = str(points.tolist())[2:-2].replace(" ", "").split("],[")
+    numbers = points.tolist()
+    if digits is not None:
+        numbers = [[round(x, digits), round(y, digits)] for x, y in numbers]
+    texts = str(numbers)[2:-2].replace(" ", "").split("],[")
     texts = _joined(texts, ring, len(rings), "[[", "],[", "]]")
     texts = _joined(texts, part, len(parts), "[", ",", "]")
     single = shapely.get_type_id(shapes) == 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable
@@ -10,10 +9,13 @@ from collections.abc import Iterable
 from threecad.domain import Action, Annotation, Case, Code, Finding, Shape, Size, Source
 from threecad.formats.cases import Decisions, digest_of
 from threecad.imaging import crops, polygons
+from threecad.pipeline import journey
 from threecad.pipeline.config import Pipeline
 
 _ACCEPTABLE = {Code.READINGS_DISAGREE, Code.DECIDED}
 """What may queue a shape of which something can be made all the same."""
+_DIGITS = 2
+"""What is, or could be, made of a shape is told to a hundredth of a pixel."""
 MOST_POINTS = 5_000
 """Vertices of an outline that a page can show and a person can follow; of a longer one every n-th is told."""
 
@@ -47,7 +49,8 @@ def cases_of(
     waiting = {index: {each.code for each in flaws[index] if each.action is Action.QUEUED} for index in codes}
     usable = [shape for shape in mine if shape.index not in elsewhere and waiting[shape.index] <= _ACCEPTABLE]
     areas = polygons.proposals(usable, size, settings.repair) if size is not None else [None] * len(usable)
-    outlines = {shape.index: _outline(area) for shape, area in zip(usable, areas, strict=True) if area is not None}
+    shown_areas = {shape.index: area for shape, area in zip(usable, areas, strict=True) if area is not None}
+    outlines = dict(zip(shown_areas, journey.outlines(shown_areas.values(), _DIGITS), strict=True))
     cases = []
     for shape in mine:
         own = sorted(flaws[shape.index], key=lambda each: (each.code is Code.DECIDED, -each.action.gravity, each.code))
@@ -74,19 +77,6 @@ def cases_of(
             )
         )
     return cases
-
-
-def _outline(area: polygons.Area) -> str:
-    """GeoJSON of what is, or could be, made of a shape, coordinates to a hundredth of a pixel."""
-    return json.dumps(_rounded(area.__geo_interface__), separators=(",", ":"), sort_keys=True)
-
-
-def _rounded(value: object) -> object:
-    if isinstance(value, float):
-        return round(value, 2)
-    if isinstance(value, tuple | list):
-        return [_rounded(each) for each in value]
-    return {key: _rounded(each) for key, each in value.items()} if isinstance(value, dict) else value
 
 
 def _step(shape: Shape) -> int:

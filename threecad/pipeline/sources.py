@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import BinaryIO, TypeVar
 
 from threecad.curation import duplicates, splitting
 from threecad.domain import Action, Annotation, Code, Finding, Size, Source, State
@@ -23,6 +24,8 @@ from threecad.pipeline.files import Files
 from threecad.pipeline.looking import cases_of
 from threecad.pipeline.record import CASE, File, Outline, Piece, Record, key_of, remembered
 from threecad.settings import Reading
+
+_D = TypeVar("_D", bytes, memoryview)
 
 BYTES_A_PIXEL = 6
 """Of 16-bit RGB, the most a decoded image takes."""
@@ -176,13 +179,15 @@ class Task:
         assert staging is not None
         reading = Reader(self.root, self.settings.read)
         findings: list[Finding] = []
-        data = {path: reading.bytes_of(path, source.id, findings) for path in self.files(source)}
+        encoded = reading.image_of(source, findings)
+        data = {path: reading.bytes_of(path, source.id, findings) for path in self.files(source) if path != source.image}
         key = self.key(source, reading.inputs)
         if before == key and not findings:
             return threads.Opened([], lambda: Finished(source, None, reading.seen))
 
         annotation = self.annotation(source, data, findings)
-        picture = self.picture(source, data, findings)
+        picture = self.picture(source, encoded, data, findings)
+        del encoded  # not a moment longer in memory than it takes to decode it
         base = Record(
             source=source,
             key=key,
@@ -323,18 +328,22 @@ class Task:
             findings.append(Finding(Code.ANNOTATION_UNREADABLE, Action.QUEUED, source.id, None, str(error)))
             return None
 
-    def picture(self, source: Source, data: dict[str, bytes | None], findings: list[Finding]) -> images.Picture | None:
+    def picture(
+        self,
+        source: Source,
+        encoded: bytes | memoryview | None,
+        texts: Mapping[str, bytes | None],
+        findings: list[Finding],
+    ) -> images.Picture | None:
+        """The decoded image, from its file's bytes, which are spent on it, or from those that its annotation carries."""
         limit = int(self.settings.read.max_megapixels * 1e6)
         try:
-            if source.image is not None:
-                encoded = data.pop(source.image)  # not a moment longer in memory than it takes to decode it
-            elif source.annotation is not None and (text := data[source.annotation]) is not None and self._embedded(source):
-                encoded = self.embedded(text, source.annotation)
-            else:
-                return None
+            if source.image is None and source.annotation is not None and self._embedded(source):
+                text = texts[source.annotation]
+                encoded = None if text is None else self.embedded(text, source.annotation)
             if encoded is None:
                 return None
-            picture = images.decode(encoded, source.id, limit)
+            picture = images.decode(encoded, source.id, limit, spend=True)
         except images.TooLarge as error:
             findings.append(Finding(Code.TOO_LARGE, Action.DROPPED, source.id, None, str(error)))
             return None
@@ -372,10 +381,17 @@ class Reader:
 
     def bytes_of(self, path: str, source: str, findings: list[Finding]) -> bytes | None:
         """The file's bytes, or None with a finding. What is larger than any image or annotation may be is only digested."""
+        return self._read(path, source, findings, lambda file, size: file.read(size))
+
+    def image_of(self, source: Source, findings: list[Finding]) -> bytes | memoryview | None:
+        """As `bytes_of`, of the source's image if it has one; where it can be, in memory that may be written to."""
+        return None if source.image is None else self._read(source.image, source.id, findings, images.read_into)
+
+    def _read(self, path: str, source: str, findings: list[Finding], read: Callable[[BinaryIO, int], _D]) -> _D | bytes | None:
         limit = self.limits[not path.lower().endswith(".json")]
         try:
             for _ in range(3):
-                data, digest, before, after = _fetched(self.root / path, limit)
+                data, digest, before, after = _fetched(self.root / path, limit, read)
                 if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns):
                     break
             else:
@@ -397,14 +413,16 @@ class Reader:
         findings.append(Finding(Code.FILE_UNREADABLE, Action.DROPPED, source, None, f"{path}: {why}"))
 
 
-def _fetched(place: Place, limit: int) -> tuple[bytes | None, str, Looks | os.stat_result, Looks | os.stat_result]:
+def _fetched(
+    place: Place, limit: int, read: Callable[[BinaryIO, int], _D]
+) -> tuple[_D | bytes | None, str, Looks | os.stat_result, Looks | os.stat_result]:
     """A file's bytes, None where they are more than `limit`; its sha256; and how it looked before and after."""
     if isinstance(place, Remote):
         return place.fetch(limit)
     with place.open("rb") as file:
         before = os.fstat(file.fileno())
         # What grows meanwhile shows by its size; it is not followed to its new end, which may be anywhere.
-        data = file.read(before.st_size) if before.st_size <= limit else None
+        data = read(file, before.st_size) if before.st_size <= limit else None
         digest = hashlib.sha256(data) if data is not None else hashlib.file_digest(file, "sha256")
         after = os.fstat(file.fileno())
     return data, digest.hexdigest(), before, after
@@ -442,9 +460,10 @@ def type_lists(found: raw.Found, settings: Pipeline) -> dict[str, dict[str, int]
 
 
 def _outlines(made: journey.Plan) -> tuple[Outline, ...]:
+    texts = journey.outlines(region.geometry for region in made.regions)
     return tuple(
         Outline(region.uid, region.label, region.shapes, region.ignore, float(region.geometry.area), pixels, geometry)
-        for region, pixels, geometry in zip(made.regions, made.pixels, journey.outlines(made.regions), strict=True)
+        for region, pixels, geometry in zip(made.regions, made.pixels, texts, strict=True)
     )
 
 

@@ -94,6 +94,7 @@ def watch(stages: Stages) -> None:
     png.isal_zlib = Proxy(png.isal_zlib, stages, {"compress": lambda: stages.within().partition(":")[0] + ": deflate"})
     for home, name, stage in (
         (sources.Reader, "bytes_of", "read files"),
+        (sources.Reader, "image_of", "read files"),
         (images, "decode", "decode"),
         (raw, "find", "find files, peek at JSON"),
         (labelme, "parse", "parse JSON"),

@@ -48,10 +48,22 @@ def by_pillow(plugin: Callable[[io.BytesIO], Any], data: memoryview | bytes) -> 
     return image
 
 
+_STRIP = 64
+"""Rows that are turned into RGB at once: few enough to stay in a cache."""
+
+
 def rgb(pixels: Any) -> Any:
     """(H, W, 3 or 4) in OpenCV's order → (H, W, 3) RGB."""
     cv2 = opencv()
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGB)
+
+
+def turn_into_rgb(pixels: Any) -> Any:
+    """As `rgb` of three channels, in the array itself: a large photograph is not in memory twice."""
+    for top in range(0, len(pixels), _STRIP):
+        strip = pixels[top : top + _STRIP]
+        strip[:] = rgb(strip)
+    return pixels
 
 
 def is_gray(palette: Any) -> bool:

@@ -189,8 +189,8 @@ def _photograph(bench: Bench, job: Job, size: Size | None) -> NDArray[Any] | Non
 
 def _decoded(task: Task, source: Source) -> NDArray[Any] | None:
     reader = Reader(task.root, task.settings.read)
-    data = {path: reader.bytes_of(path, source.id, []) for path in task.files(source)}
-    picture = task.picture(source, data, [])
+    texts = {path: reader.bytes_of(path, source.id, []) for path in task.files(source) if path != source.image}
+    picture = task.picture(source, reader.image_of(source, []), texts, [])
     return None if picture is None else picture.pixels
 
 
