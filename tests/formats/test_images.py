@@ -736,3 +736,25 @@ def test_real_photographs_decode_to_pillows_pixels() -> None:
         picture = images.decode_file(path, path.name, LIMIT * 400)
         assert np.array_equal(picture.pixels, expected) or any(code is Code.ALPHA_DROPPED for code, _ in picture.notes), path.name
         assert images.size_of(path, path.name) == picture.size
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (63, 5), (64, 4), (65, 7), (130, 33)])
+def test_a_bmp_is_turned_into_rgb_in_memory_that_may_be_spent_and_nowhere_else(shape: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "BMP")
+    data = bytearray(file.getvalue())
+
+    kept = images.decode(memoryview(data), "a.bmp", 10**6).pixels
+    assert (kept == pixels).all()
+    assert data == file.getvalue(), "nobody said that it may be spent"
+
+    spent = images.decode(memoryview(data), "a.bmp", 10**6, spend=True).pixels
+    assert (spent == pixels).all()
+    assert np.shares_memory(spent, np.frombuffer(data, np.uint8))
+
+
+def test_reading_into_memory_gives_what_there_is() -> None:
+    assert bytes(images.read_into(io.BytesIO(b"abc"), 3)) == b"abc"
+    assert bytes(images.read_into(io.BytesIO(b"abc"), 9)) == b"abc"
+    assert bytes(images.read_into(io.BytesIO(b"abc"), 0)) == b""

@@ -102,7 +102,7 @@ def decode_file(path: Path, name: str, max_pixels: int) -> Picture:
 
 def read_into(file: BinaryIO, size: int) -> memoryview:
     """The next `size` bytes, or those there are, in memory that can be written to."""
-    room = memoryview(np.empty(size, np.uint8))
+    room = np.empty(size, np.uint8).data
     filled = 0
     while filled < size and (count := file.readinto(room[filled:])):  # type: ignore[attr-defined]
         filled += count

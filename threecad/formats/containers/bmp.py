@@ -10,7 +10,7 @@ import numpy as np
 
 from threecad.domain import Size
 from threecad.formats.containers import CUT_OFF, Fault, Read, exactly, transparency
-from threecad.formats.containers.codecs import is_gray, rgb
+from threecad.formats.containers.codecs import is_gray, rgb, turn_into_rgb
 
 if TYPE_CHECKING:
     from threecad.formats.containers import Note, Pixels
@@ -75,9 +75,8 @@ class Bmp:
         if self.bits <= 8:
             pixels = self._looked_up(rows, width)
         elif self.bits == 24:
-            stored_pixels = rows[:, : width * 3].reshape(height, width, 3)
-            # A row that is filled up makes the reshaped array a copy, which is ours in any case.
-            pixels = turn_into_rgb(stored_pixels) if stored_pixels.flags.writeable else rgb(stored_pixels)
+            pixels = rows[:, : width * 3].reshape(height, width, 3)
+            pixels = turn_into_rgb(pixels) if pixels.flags.writeable else rgb(pixels)
         elif self.masks[:3] == (0xFF0000, 0xFF00, 0xFF) and self.bits == 32:
             pixels = rgb(rows.reshape(height, width, 4))
             if self.masks[3:] == (0xFF000000,):
