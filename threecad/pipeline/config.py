@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib.resources
 import json
+import reprlib
 import tomllib
 from collections.abc import Iterator, Mapping
 from importlib.resources.abc import Traversable
@@ -19,6 +20,14 @@ from threecad.errors import ConfigError
 from threecad.settings import Describing, Labels, Rasterizing, Reading, Repairing, Section, Splitting, Tiling, Writing
 
 S = TypeVar("S", bound=Section)
+
+MOST_BYTES = 4 << 20
+"""Of a file of settings: a label table of a hundred thousand spellings fits."""
+
+_MOST_FAULTS = 20
+"""What one sentence tells of; of the others it tells how many there are."""
+_LOOK = reprlib.Repr()
+_LOOK.maxstring = _LOOK.maxother = 120
 
 
 class Pipeline(Section):
@@ -69,7 +78,9 @@ def load_as(model: type[S], name: str | Path) -> S:
             raise ConfigError(f"no {kind} named {str(name)!r}; there are {', '.join(sorted(shipped))}, or pass a TOML file")
         return parse_as(model, shipped[path.as_posix()], f"{name}.toml")
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        with path.open("rb") as file:  # a pipe will do; it has no size to look at first
+            data = file.read(MOST_BYTES + 1)
+        text = data.decode("utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); expected a {kind} file in TOML") from None
     except UnicodeDecodeError:
@@ -102,9 +113,11 @@ def parse(text: str, name: str = "pipeline") -> Pipeline:
 
 def parse_as(model: type[S], text: str, name: str) -> S:
     """As `parse`, of whatever is read from such files."""
+    if len(text) > MOST_BYTES:
+        raise ConfigError(f"{name}: more than {MOST_BYTES >> 20} MB; expected a file of settings")
     try:
         tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # tomllib's own, or a number of more digits than Python reads
         raise ConfigError(f"{name}: is not TOML: {error}") from None
     except RecursionError:
         raise ConfigError(f"{name}: is nested too deeply; expected sections of settings") from None
@@ -185,20 +198,37 @@ def _validate(model: type[S], tree: dict[str, Any], name: str) -> S:
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(f"{name}: {'; '.join(_sentences(model, error))}") from None
+        told = [*_sentences(model, error)]
+        if (more := error.error_count() - len(told)) > 0:
+            told.append(f"and {more:,} more")
+        raise ConfigError(f"{name}: {'; '.join(told)}") from None
 
 
 def _sentences(model: type[Section], error: ValidationError) -> Iterator[str]:
-    for fault in error.errors(include_url=False, include_context=False):
-        where = ".".join(str(part) for part in fault["loc"])
+    for fault in error.errors(include_url=False, include_context=False)[:_MOST_FAULTS]:
+        where = ".".join(_shortened(str(part)) for part in fault["loc"])
         if fault["type"] == "extra_forbidden":
             known = _keys(model, fault["loc"][:-1])
             close = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1, cutoff=0.5)
-            yield f"{where} is not a setting" + (f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}")
+            yield f"{where} is not a setting" + (
+                f"; did you mean {close[0]}?" if close else f"; there are {', '.join(map(_shortened, known))}"
+            )
         else:
             message = fault["msg"].removeprefix("Value error, ")
             message = f"{message[0].lower()}{message[1:]}"
-            yield f"{where}: {message}, found {fault['input']!r}" if where else message
+            yield f"{where}: {message}, found {_shown(fault['input'])}" if where else message
+
+
+def _shown(value: object) -> str:
+    """A look at a value of any size."""
+    try:
+        return _LOOK.repr(value)
+    except ValueError:  # more digits than Python writes
+        return "a number of thousands of digits"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LOOK.maxstring else f"{text[: _LOOK.maxstring]}…"
 
 
 def _keys(model: Any, path: tuple[int | str, ...]) -> list[str]:
