@@ -18,8 +18,7 @@ from typing import Any
 import pytest
 
 from threecad.errors import ConfigError, LayoutError
-from threecad.formats import remote
-from threecad.formats.remote import Looks, Remote, StoreError, asked, hastily, place_of
+from threecad.formats.remote import Looks, Remote, StoreError, asked, asking, hastily, listing, place_of, places, reading
 from threecad.formats.remote import shown as shown_url
 
 fsspec = pytest.importorskip("fsspec", reason="needs fsspec (the remote extra)")
@@ -42,7 +41,7 @@ def memory(request: pytest.FixtureRequest) -> Iterator[Callable[..., Remote]]:
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "WAITS", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(asking, "WAITS", (0.0, 0.0, 0.0))
 
 
 # Places
@@ -120,7 +119,7 @@ def test_names_that_no_disk_could_hold_have_a_reason() -> None:
     tree: dict[str, dict[str, Looks | str | None]] = {}
     looks = Looks(stat.S_IFREG, 1, 0, 0)
     for path in ("a/b.png", "a/../c.png", "a//d.png", "./e.png", "a/f\0.png", "g?versionId=1.png", "a", "a/b.png/h.png"):
-        remote._put(tree, path, looks)
+        listing.put(tree, path, looks)
     flawed = {f"{folder}/{name}" if folder else name: why for folder, found in tree.items() for name, why in found.items() if why}
     assert sorted(path for path, why in flawed.items() if isinstance(why, str)) == sorted(
         ["a/./../c.png", "a/.//d.png", "././e.png", "a/./f\0.png", "./g?versionId=1.png", "./a", "a/./b.png"]
@@ -156,7 +155,7 @@ def test_whole_files_and_pieces(memory: Callable[..., Remote]) -> None:
 def test_a_file_that_is_brought_has_the_bytes_that_were_listed(
     memory: Callable[..., Remote], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int, held: int
 ) -> None:
-    monkeypatch.setattr(remote, "PIECE", piece)
+    monkeypatch.setattr(places, "PIECE", piece)
     place = memory(a=bytes(range(held))) / "a"
     if held == 10:
         place.bring(tmp_path / "here" / "a.bin", 10)
@@ -188,7 +187,7 @@ def test_a_look_into_a_file_fetches_a_piece(memory: Callable[..., Remote], monke
         file.read(24)
         file.seek(2000)
         file.read(100)
-    assert fetched == [remote.FIRST]
+    assert fetched == [reading.FIRST]
 
 
 def test_annotations_are_read_ahead_and_kept_for_the_run(memory: Callable[..., Remote], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,7 +294,7 @@ def caused(error: OSError, code: str) -> OSError:
 PASSING: list[Any] = [
     TimeoutError(),
     ConnectionResetError(errno.ECONNRESET, "reset"),
-    remote.Truncated(),
+    asking.Truncated(),
     OSError(errno.EBUSY, "busy"),
     caused(OSError(errno.EINVAL, "?"), "SlowDown"),
     caused(OSError("?"), "503"),

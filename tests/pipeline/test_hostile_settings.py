@@ -18,6 +18,7 @@ from threecad.pipeline.config import MOST_BYTES, load, parse
         ("[tiling]\nedge = '" + "x" * 10**6 + "'", "tiling.edge: input should be"),
         ("[tiling]\n" + "k" * 10**6 + " = 1", "is not a setting"),
         ("".join(f"k{number} = 1\n" for number in range(30_000)), "and 29,980 more"),
+        ("a." * 50_000 + "a = 1", "is nested too deeply"),
         ("x = " + "[" * 10_000, "is nested too deeply"),
         ("#" * (MOST_BYTES + 1), "more than 4 MB; expected a file of settings"),
     ],

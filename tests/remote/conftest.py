@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "pipeline"))
 from photographs import SMALL as SMALLER
 from photographs import contents, factory
 
-from threecad.formats import remote as formats_remote
+from threecad.formats.remote import asking, systems
 from threecad.pipeline.config import override
 from threecad.pipeline.convert import convert
 
@@ -163,7 +163,7 @@ def proxy(_proxied: Proxy, _credentials: None, monkeypatch: pytest.MonkeyPatch) 
     """Everything goes through it; waits between tries are short."""
     _proxied.reset()
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{_proxied.port}")
-    monkeypatch.setattr(formats_remote, "WAITS", (0.01, 0.02, 0.05, 0.1, 0.2))
+    monkeypatch.setattr(asking, "WAITS", (0.01, 0.02, 0.05, 0.1, 0.2))
     return _proxied
 
 
@@ -182,7 +182,7 @@ def s3() -> Any:
     import fsspec
 
     fs = fsspec.filesystem("s3", use_listings_cache=False)
-    formats_remote._keep(fs)  # for tests that fork
+    systems.keep(fs)  # for tests that fork
     return fs
 
 

@@ -29,8 +29,8 @@ BUSY = "is being written by another run"
 REFUSED = 1
 
 HASTE = """
-import threecad.formats.remote as formats_remote, threecad.pipeline.remote as pipeline_remote
-formats_remote.WAITS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+import threecad.formats.remote.asking as asking, threecad.pipeline.remote as pipeline_remote
+asking.WAITS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 pipeline_remote.SEGMENT_SECONDS = 0.2
 """
 """Between two tries a run waits three seconds in all, not half a minute; the journal goes to the store in more pieces."""

@@ -24,6 +24,8 @@ S = TypeVar("S", bound=Section)
 MOST_BYTES = 4 << 20
 """Of a file of settings: a label table of a hundred thousand spellings fits."""
 
+_MOST_DOTS = 5_000
+"""In one line: a key of more parts takes tomllib minutes and gigabytes, which grow with their square."""
 _MOST_FAULTS = 20
 """What one sentence tells of; of the others it tells how many there are."""
 _LOOK = reprlib.Repr()
@@ -115,6 +117,8 @@ def parse_as(model: type[S], text: str, name: str) -> S:
     """As `parse`, of whatever is read from such files."""
     if len(text) > MOST_BYTES:
         raise ConfigError(f"{name}: more than {MOST_BYTES >> 20} MB; expected a file of settings")
+    if max(line.count(".") for line in text.split("\n")) > _MOST_DOTS:
+        raise ConfigError(f"{name}: is nested too deeply; expected sections of settings")
     try:
         tree = tomllib.loads(text)
     except ValueError as error:  # tomllib's own, or a number of more digits than Python reads
