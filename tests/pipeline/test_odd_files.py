@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -96,3 +97,29 @@ def test_the_memory_of_a_run_is_no_link(place: Path) -> None:
         assert result.exit_code == 2
         assert ".threecad is a link; expected a folder that threecad made" in result.output
     assert {path: path.stat().st_mtime_ns for path in (place / "elsewhere").rglob("*")} == before
+
+
+@pytest.mark.parametrize("card", [{"evil": 1}, [1], "x", {"name": 7}])
+@pytest.mark.parametrize("command", [("card",), ("export", "--to", "parquet"), ("stats",)])
+def test_a_manifest_whose_card_is_none_ends_in_a_sentence(place: Path, command: tuple[str, ...], card: object) -> None:
+    path = place / "out" / "manifest.json"
+    manifest = json.loads(path.read_text("utf-8"))
+    manifest["pipeline"]["card"] = card
+    path.write_text(json.dumps(manifest), "utf-8")
+    more = [place / "exported"] if command[0] == "export" else []
+    result = run(command[0], place / "out", *more, *command[1:])
+    if command[0] == "stats":
+        assert result.exit_code in (0, 3), "it needs a name at most"
+    else:
+        assert result.exit_code == 1
+        assert "pipeline.card" in result.output
+
+
+def test_rows_of_a_category_that_the_manifest_does_not_have_end_in_a_sentence(place: Path) -> None:
+    path = place / "out" / "manifest.json"
+    manifest = json.loads(path.read_text("utf-8"))
+    manifest["categories"] = {}
+    path.write_text(json.dumps(manifest), "utf-8")
+    result = run("export", place / "out", place / "exported", "--to", "webdataset")
+    assert result.exit_code == 1
+    assert "samples.jsonl: found category 'part', which manifest.json does not have" in result.output

@@ -23,6 +23,7 @@ from threecad.formats.layout import COMBINED, GOOD
 from threecad.formats.masks import planes, union
 from threecad.formats.regular import open_regular, read_regular
 from threecad.formats.remote import is_url
+from threecad.settings import Describing
 
 if TYPE_CHECKING:
     from threecad.formats.folders import Row
@@ -98,6 +99,13 @@ class Manifest(_Part):
     """Number of files read."""
     outputs: int
     """Number of files written, the manifest not counted."""
+
+    def describing(self) -> Describing:
+        """What the pipeline's [card] says of the data set. ReadError where somebody has written something else there."""
+        try:
+            return Describing.model_validate(self.pipeline.get("card", {}))
+        except ValidationError as error:
+            raise ReadError(f"{MANIFEST}: pipeline.card: {_first(error)}") from None
 
     def text(self) -> str:
         """The manifest as JSON with sorted keys and a last newline."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import pickle  # nosec B403
+import stat
 import struct
 import warnings
 import zipfile
@@ -71,8 +72,11 @@ def read(file: Path) -> dict[str, Tensor]:
     """
     expected = "expected weights as safetensors, or a state dict saved by torch"
     try:
-        if file.stat().st_size > _LARGEST:
-            raise ReadError(f"{file}: {file.stat().st_size / 1e9:.1f} GB, {expected} of at most {_LARGEST / 1e9:.0f} GB")
+        looks = file.stat()
+        if not stat.S_ISREG(looks.st_mode):  # to open a pipe is to wait for whoever writes into it
+            raise ReadError(f"{file}: found a folder, a pipe or a device; {expected}")
+        if looks.st_size > _LARGEST:
+            raise ReadError(f"{file}: {looks.st_size / 1e9:.1f} GB, {expected} of at most {_LARGEST / 1e9:.0f} GB")
         if file.suffix == ".safetensors":
             return dict(load_file(file))
         if zipfile.is_zipfile(file):

@@ -113,7 +113,7 @@ def card(
         raise ConfigError(f"{target} is a file; expected a folder for the card")
     manifest = read_manifest(root) if own else None
     if describing is None:
-        describing = Describing.model_validate(manifest.pipeline.get("card", {})) if manifest else Describing()
+        describing = manifest.describing() if manifest else Describing()
     name = describing.name or (manifest.raw if manifest else root.resolve().name)
     images = [entry for entry in listing.entries if entry.image is not None and (entry.split is not None or not own)]
     metadata = b"".join(line(_row(entry)) for entry in images)

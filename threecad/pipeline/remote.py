@@ -440,24 +440,35 @@ def refuse_foreign(out: Remote, *, overwrite: bool) -> None:
 
 
 @contextmanager
-def hold(out: Remote, raw: str, *, overwrite: bool) -> Iterator[Store]:
-    """Keep all other runs away from a place in a store for one run. `raw` is the name of the raw folder.
-
-    Raises LayoutError where something else is there, and BusyError where another run is at work.
-    """
-    refuse_foreign(out, overwrite=overwrite)
+def alone(out: Remote) -> Iterator[tuple[Path, Flag]]:
+    """Keep all other runs away from a place in a store; BusyError where one is at work. Its folder on this machine, and the flag,
+    which is up and has to be kept so."""
     home = workspace(out)
     lock = FileLock(home / "lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
         raise BusyError(f"{out} is being written by another run here; wait for it, or choose another place") from None
+    flag = Flag(out, home / "flag")
     try:
-        flag = Flag(out, home / "flag")
+        flag.take()
+        yield home, flag
+    finally:
+        flag.end()
+        lock.release()
+
+
+@contextmanager
+def hold(out: Remote, raw: str, *, overwrite: bool) -> Iterator[Store]:
+    """Keep all other runs away from a place in a store for one run. `raw` is the name of the raw folder.
+
+    Raises LayoutError where something else is there, and BusyError where another run is at work.
+    """
+    refuse_foreign(out, overwrite=overwrite)
+    with alone(out) as (home, flag):
         files = InStore(out, home / "data", flag)
         store = Store(home / "data", files, out)
         try:
-            flag.take()
             files.restore()
             refuse_other_raw(store.home, out, raw, overwrite=overwrite)
             flag.keep(files.tick)
@@ -468,9 +479,6 @@ def hold(out: Remote, raw: str, *, overwrite: bool) -> Iterator[Store]:
         finally:
             store.close()
             files.close()
-            flag.end()
-    finally:
-        lock.release()
 
 
 @contextmanager
@@ -503,7 +511,17 @@ class Mirror:
     before: Mapping[str, int]
 
     def deliver(self) -> None:
-        """Send what was written since, in the order in which it was."""
+        """Send what was written since, in the order in which it was.
+
+        BusyError where another run is at work there, or has written the data set anew: what was made here is not of it.
+        """
+        with alone(self.out) as (_, flag):
+            flag.keep(lambda: None)
+            if MANIFEST in self.before and (self.folder / MANIFEST).read_bytes() != (self.out / MANIFEST).read_bytes():
+                raise BusyError(f"{self.out}: another run has written the data set anew meanwhile, and tells of it itself")
+            self._send()
+
+    def _send(self) -> None:
         now = {
             path.relative_to(self.folder).as_posix(): path.stat().st_mtime_ns for path in self.folder.rglob("*") if path.is_file()
         }

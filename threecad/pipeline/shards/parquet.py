@@ -22,7 +22,6 @@ from threecad.formats.dataset import Manifest
 from threecad.pipeline.shards.planning import ROLES
 from threecad.pipeline.shards.reading import Parts
 from threecad.pipeline.shards.tar import Sink
-from threecad.settings import Describing
 
 PATTERN = r"data/(train|validation|test)-\d{5,}-of-\d{5,}\.parquet"
 CARD = "README.md"
@@ -218,7 +217,7 @@ def _is_bytes(name: str) -> bool:
 
 def card(manifest: Manifest, splits: Sequence[str], samples: int, categories: Sequence[str]) -> bytes:
     """README.md: a header that `datasets` reads, and what the columns are."""
-    describing = Describing.model_validate(manifest.pipeline.get("card", {}))
+    describing = manifest.describing()
     files = [{"split": split, "path": f"data/{split}-*.parquet"} for split in splits]
     header: dict[str, Any] = {
         "configs": [{"config_name": "default", "data_files": files}],

@@ -22,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from threecad.domain import Split
 from threecad.errors import LayoutError, ReadError
-from threecad.formats.dataset import SAMPLES, SUMS, Manifest
+from threecad.formats.dataset import MANIFEST, SAMPLES, SUMS, Manifest
 from threecad.formats.layouts.files import inside, listed
 from threecad.formats.regular import open_regular
 
@@ -110,6 +110,9 @@ def plan(root: Path, manifest: Manifest, wanted: Wanted, weigh: Weigh, tell: Cal
     light, categories = _light(root, manifest, wanted, weigh, tell)
     if not len(light):
         raise _nothing(root, manifest, wanted)
+    for category in categories:
+        if category not in manifest.categories:
+            raise ReadError(f"{root / SAMPLES}: found category {category!r}, which {MANIFEST} does not have")
     _refuse_twins(root, light)
     batches: list[Batch] = []
     for number, split in enumerate(_SPLITS):
