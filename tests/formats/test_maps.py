@@ -471,3 +471,7 @@ def test_a_folder_without_maps_says_what_it_holds(tmp_path: Path) -> None:
         find(tmp_path / "a.npz")
     with pytest.raises(LayoutError, match="no such folder"):
         find(tmp_path / "b")
+
+
+def test_an_array_of_more_axes_than_numpy_takes_is_told() -> None:
+    assert "a .npy of 400 axes; expected at most 32" in refused(stated("'|u1'", f"({'1,' * 400})", b"\0"))

@@ -202,6 +202,16 @@ def test_a_threshold_is_a_number(run: Run, value: float) -> None:
         Threshold(**(LIMIT.model_dump() | {"photograph": value}))
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in folders here")
+def test_a_pipe_in_the_place_of_a_file_is_told_and_not_waited_for(run: Run) -> None:
+    for name, read in ((runs.THRESHOLD, run.threshold), (runs.MODEL, run.detector)):
+        path = run.root / "metal" / name
+        path.unlink()
+        os.mkfifo(path)
+        with pytest.raises(ReadError, match=f"{name}.*pipe or a device; expected"):
+            read(run.model())
+
+
 def test_files_that_are_missing_are_told(run: Run) -> None:
     (run.root / "metal" / runs.THRESHOLD).unlink()
     with pytest.raises(ReadError, match=r"threshold\.json: cannot be read \(No such file or directory\)"):

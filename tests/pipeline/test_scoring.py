@@ -449,6 +449,16 @@ def test_a_map_is_enlarged_bilinearly_between_the_centres_of_pixels(size: Size) 
     assert np.allclose(resampled(scores, size), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(1, 9_000_000), (9_000_000, 1)])
+def test_a_thin_map_is_not_blown_up_on_the_way(shape: tuple[int, int]) -> None:
+    """Enlarged first, it would take nine gigabytes."""
+    scores = np.zeros(shape, np.float32)
+    scores[-1, -1] = 1
+    small = resampled(scores, Size(260, 300))
+    assert small.shape == (260, 300)
+    assert 0 < small.sum() < 1
+
+
 def test_a_map_that_shrinks_keeps_its_mean() -> None:
     scores = np.random.default_rng(0).random((60, 40)).astype(np.float32)
     for size in (Size(20, 10), Size(13, 7), Size(60, 3)):

@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors.torch import save
 
 from threecad.errors import ConfigError, LayoutError, ReadError, ThreecadError
+from threecad.formats.regular import read_regular
 from threecad.learning import weights
 from threecad.learning.config import Recipe
 from threecad.learning.model import Cfrg, Detector, backbone
@@ -246,11 +247,9 @@ def _load(net: torch.nn.Module, state: Mapping[str, Tensor], path: Path) -> None
 
 def read_json(path: Path, model: type[P]) -> P:
     try:
-        if path.stat().st_size > _LARGEST_JSON:
-            raise ReadError(f"{path}: found {path.stat().st_size / 1e6:.0f} MB; expected a file that threecad train-cfrg wrote")
-        return model.model_validate_json(path.read_bytes())
+        return model.model_validate_json(read_regular(path, _LARGEST_JSON))
     except OSError as error:
-        raise ReadError(f"{path}: cannot be read ({error.strerror})") from None
+        raise ReadError(f"{path}: cannot be read ({error.strerror}); expected a file that threecad train-cfrg wrote") from None
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         where = ".".join(map(str, fault["loc"]))

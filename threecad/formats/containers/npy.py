@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _HEADER_BYTES = 1000
 """Of an array's header; NumPy writes 118."""
+_MOST_AXES = 32
+"""As many as every NumPy takes."""
 _DAMAGED = "a .npy whose header is damaged; expected type, order and shape of an array"
 _PLAIN = re.compile(r"[\w'\"<>|=?{}():,. \n]*", re.ASCII)
 _OLD = re.compile(r"\d[A-Za-z_]")
@@ -94,4 +96,6 @@ def _header(text: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         raise Fault(f"a .npy of {what.get(kind[2], f'type {kind[2]}{kind[3]}')}; expected real numbers of at most 64 bits")
     if not isinstance(fortran, bool) or not isinstance(shape, tuple) or any(type(side) is not int or side < 0 for side in shape):
         raise Fault(_DAMAGED)
+    if len(shape) > _MOST_AXES:
+        raise Fault(f"a .npy of {len(shape)} axes; expected at most {_MOST_AXES}")
     return shape, fortran, np.dtype(descr)

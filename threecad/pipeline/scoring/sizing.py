@@ -23,7 +23,10 @@ def resampled(scores: NDArray[np.float32], size: Size) -> NDArray[np.float32]:
     array([[0.  , 0.25, 0.75, 1.  ]], dtype=float32)
     """
     cv2 = opencv()
-    for goal in ((size.height, scores.shape[1]), (size.height, size.width)):  # an axis at a time: each has its own rule
+    height, width = scores.shape
+    # An axis at a time: each has its own rule. What grows waits for what shrinks, or a thin map would not fit into any memory.
+    first = (height, size.width) if size.height > height and size.width < width else (size.height, width)
+    for goal in (first, (size.height, size.width)):
         if scores.shape != goal:
             shrinks = goal[0] < scores.shape[0] or goal[1] < scores.shape[1]
             scores = cv2.resize(scores, goal[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
