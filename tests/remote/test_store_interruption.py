@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import SMALL, Proxy, bare, objects, s3
 
-from threecad.pipeline import remote
+from threecad.pipeline import flags, remote
 from threecad.pipeline.config import override
 from threecad.pipeline.convert import convert
 
@@ -45,7 +45,7 @@ def dying(proxy: Proxy, when: Callable[[int, str, str], bool], raw: Path, out: s
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """The dead one's flag is old enough."""
-    monkeypatch.setattr(remote, "LEASE", -1.0)
+    monkeypatch.setattr(flags, "LEASE", -1.0)
 
 
 def journaled(out: str) -> set[str]:

@@ -13,9 +13,10 @@ from conftest import SMALL, Proxy, bare, objects, s3
 
 from threecad.errors import BusyError
 from threecad.formats.remote import Remote
-from threecad.pipeline import remote
+from threecad.pipeline import flags, remote
 from threecad.pipeline.convert import convert
-from threecad.pipeline.remote import FLAGS, Flag, InStore
+from threecad.pipeline.flags import FLAGS, Flag
+from threecad.pipeline.remote import InStore
 
 
 def flag(out: Remote, tmp_path: Path, name: str) -> Flag:
@@ -73,7 +74,7 @@ def test_a_flag_that_nobody_renews_counts_for_nothing_by_the_stores_own_clock(
     with pytest.raises(BusyError):
         later.take()
     time.sleep(2.1)
-    monkeypatch.setattr(remote, "LEASE", 1.0)  # not before: a store's clock may count whole seconds, and a machine may be slow
+    monkeypatch.setattr(flags, "LEASE", 1.0)  # not before: a store's clock may count whole seconds, and a machine may be slow
     monkeypatch.setattr(time, "time", lambda: 0.0)  # what this machine thinks of the time does not matter
     later.take()
     assert [path for path in objects(f"{bucket}/out", ours=True) if path.startswith(FLAGS)] == [f"{FLAGS}/{later._token}"]
@@ -81,7 +82,7 @@ def test_a_flag_that_nobody_renews_counts_for_nothing_by_the_stores_own_clock(
 
 
 def test_a_flag_is_renewed_while_its_run_is_at_work(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "RENEWED", 0.1)
+    monkeypatch.setattr(flags, "RENEWED", 0.1)
     out = Remote.at(f"{bucket}/out")
     mine, other = flag(out, tmp_path, "mine"), flag(out, tmp_path, "other")
     mine.take()
@@ -104,14 +105,14 @@ def test_a_run_that_slept_finds_out_before_it_writes(bucket: str, tmp_path: Path
     sleeper, heir = flag(out, tmp_path, "sleeper"), flag(out, tmp_path, "heir")
     sleeper.take()
     files = InStore(out, tmp_path / "data", sleeper)
-    clock = remote._clock
-    monkeypatch.setattr(remote, "LEASE", -1.0)  # its flag has grown old
+    clock = flags._clock
+    monkeypatch.setattr(flags, "LEASE", -1.0)  # its flag has grown old
     heir.take()
-    monkeypatch.setattr(remote, "LEASE", 60.0)
-    monkeypatch.setattr(remote, "_clock", lambda: clock() + 600)
+    monkeypatch.setattr(flags, "LEASE", 60.0)
+    monkeypatch.setattr(flags, "_clock", lambda: clock() + 600)
     with pytest.raises(BusyError, match="another run has taken over"):
         files.unsend("manifest.json")
-    monkeypatch.setattr(remote, "_clock", clock)
+    monkeypatch.setattr(flags, "_clock", clock)
     heir.check()
     heir.end()
 
@@ -120,8 +121,8 @@ def test_a_run_that_slept_and_was_not_missed_goes_on(bucket: str, tmp_path: Path
     out = Remote.at(f"{bucket}/out")
     sleeper = flag(out, tmp_path, "sleeper")
     sleeper.take()
-    clock = remote._clock
-    monkeypatch.setattr(remote, "_clock", lambda: clock() + 600)
+    clock = flags._clock
+    monkeypatch.setattr(flags, "_clock", lambda: clock() + 600)
     sleeper.check()
     sleeper.end()
 

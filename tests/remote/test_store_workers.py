@@ -15,7 +15,8 @@ from threecad.formats.remote import Remote
 from threecad.pipeline import remote
 from threecad.pipeline.config import override
 from threecad.pipeline.convert import convert
-from threecad.pipeline.remote import TooMuch, mirrored
+from threecad.pipeline.flags import FLAGS
+from threecad.pipeline.mirrors import TooMuch, mirrored
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
@@ -62,20 +63,20 @@ def test_the_report_and_the_card_are_made_here_and_sent_there(
 def test_a_page_is_not_sent_beside_the_manifest_of_another_run(raw: Path, bucket: str) -> None:
     out = Remote.at(f"{bucket}/data")
     convert(raw, str(out), SMALL)
-    with remote.mirrored(out) as mirror:
+    with mirrored(out) as mirror:
         (mirror.folder / "report.html").write_text("of the first run")
         convert(raw, str(out), override(SMALL, {"tiling.slice_size": 64}))
         before = objects(f"{bucket}/data")
         with pytest.raises(BusyError, match="another run has written the data set anew meanwhile"):
             mirror.deliver()
     assert objects(f"{bucket}/data") == before
-    assert not list(out.files(remote.FLAGS)), "its flag is down again"
+    assert not list(out.files(FLAGS)), "its flag is down again"
 
 
 def test_a_page_is_not_sent_while_another_run_is_at_work(raw: Path, bucket: str) -> None:
     out = Remote.at(f"{bucket}/data")
     convert(raw, str(out), SMALL)
-    with remote.mirrored(out) as mirror:
+    with mirrored(out) as mirror:
         (mirror.folder / "report.html").write_text("of the first run")
         with remote.alone(out), pytest.raises(BusyError, match="is being written by another run"):
             mirror.deliver()

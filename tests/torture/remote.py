@@ -29,13 +29,13 @@ BUSY = "is being written by another run"
 REFUSED = 1
 
 HASTE = """
-import threecad.formats.remote.asking as asking, threecad.pipeline.remote as pipeline_remote
+import threecad.formats.remote.asking as asking, threecad.pipeline.flags as flags, threecad.pipeline.remote as pipeline_remote
 asking.WAITS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 pipeline_remote.SEGMENT_SECONDS = 0.2
 """
 """Between two tries a run waits three seconds in all, not half a minute; the journal goes to the store in more pieces."""
 LEASE = 6.0
-SHORT_LEASE = f"pipeline_remote.LEASE, pipeline_remote.RENEWED, pipeline_remote.OVERDUE = {LEASE}, {LEASE / 4}, {LEASE * 2 / 3}\n"
+SHORT_LEASE = f"flags.LEASE, flags.RENEWED, flags.OVERDUE = {LEASE}, {LEASE / 4}, {LEASE * 2 / 3}\n"
 """A dead run's flag counts for so many seconds, not for sixty: where another machine goes on after it."""
 
 SMALL_FAULTS = ("SlowDown", "InternalError", "slow", "cut", "reset", "unheard")

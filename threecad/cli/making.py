@@ -112,7 +112,7 @@ def convert(
         place = place_of(out)
         if follow:
             from threecad.pipeline import companions
-            from threecad.pipeline.remote import TooMuch
+            from threecad.pipeline.mirrors import TooMuch
 
             companions.refuse_foreign_page(place)
         with summary.progress("converting", as_json) as progress:

@@ -12,7 +12,7 @@ from pathlib import Path
 from threecad.errors import LayoutError
 from threecad.formats.dataset import MANIFEST
 from threecad.formats.remote import Place, Remote
-from threecad.pipeline import remote
+from threecad.pipeline import mirrors
 from threecad.pipeline.card import CROISSANT, card
 from threecad.pipeline.convert import Progress
 from threecad.pipeline.report import NAME, is_report, made_for, report
@@ -30,7 +30,7 @@ class Companions:
 def refuse_foreign_page(out: Place) -> None:
     """Raise LayoutError where something else stands in the page's place: before hours of work, not after them."""
     if isinstance(out, Remote):
-        with remote.mirrored(out, names=[NAME]) as mirror:
+        with mirrors.mirrored(out, names=[NAME]) as mirror:
             if (mirror.folder / NAME).exists() and not is_report(mirror.folder / NAME):
                 raise LayoutError(f"{out / NAME} is not a report of threecad's; move it away, or pass --no-report")
         return
@@ -43,15 +43,15 @@ def accompany(out: Place, *, workers: int | None = None, progress: Callable[[Pro
     """Write the page and the card of the data set in `out`, each only where it was not made for the manifest as it stands.
     BusyError where another run has begun to write it.
 
-    From a store the data set is brought to this machine for that, where there is something to write; raises `remote.TooMuch`
+    From a store the data set is brought to this machine for that, where there is something to write; raises `mirrors.TooMuch`
     where it is too large for that.
     """
     if isinstance(out, Remote):
-        with remote.mirrored(out, names=[MANIFEST, CROISSANT, NAME]) as mirror:
+        with mirrors.mirrored(out, names=[MANIFEST, CROISSANT, NAME]) as mirror:
             digest = hashlib.sha256((mirror.folder / MANIFEST).read_bytes()).hexdigest()
             if _catalogued(mirror.folder / CROISSANT) == made_for(mirror.folder / NAME) == digest:
                 return Companions(out / NAME, None)
-        with remote.mirrored(out) as mirror:
+        with mirrors.mirrored(out) as mirror:
             # Nobody else knows this folder, and a lock in it would be delivered with the rest.
             made = _made(mirror.folder, workers, progress)
             mirror.deliver()

@@ -1,4 +1,4 @@
-"""A data set in a store: what its runs write with, how one of them keeps the others away, and what they remember.
+"""A data set in a store: what its runs write with, and what they remember. flags.py keeps one run away from the other.
 
 The lists and the memory of a run are written to a folder on this machine, as on a disk, and each is sent to the store when it is
 whole; tiles go to the store straight from whoever cuts them. Nothing that lies in that folder and not in the store counts: any
@@ -14,17 +14,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import shutil
 import tempfile
 import threading
 import time
 from array import array
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -34,31 +32,26 @@ from filelock import FileLock, Timeout
 from threecad.errors import BusyError, LayoutError, ThreecadError
 from threecad.formats.cases import DECISIONS
 from threecad.formats.dataset import MANIFEST, SUMS
-from threecad.formats.remote import AT_ONCE, Looks, Remote, StoreError, flaw_of, hastily
+from threecad.formats.remote import AT_ONCE, Looks, Remote, hastily
 from threecad.pipeline.files import HOME, STAGING, staged
+from threecad.pipeline.flags import Flag
 from threecad.pipeline.measures import ENVIRONMENT
 from threecad.pipeline.record import File
 from threecad.pipeline.store import MOVES, Store, refuse_other_raw
 
-FLAGS = f"{HOME}/lock"
 JOURNAL = f"{HOME}/journal"
+
 STATE = f"{HOME}/state.jsonl"
+
 FINISHED = f"{HOME}/finished"
+
 LISTS = (f"{HOME}/raw", f"{HOME}/{DECISIONS}", FINISHED, STATE, MOVES, MANIFEST, DECISIONS, SUMS)
 """What a run needs of what an earlier one wrote."""
 
-LEASE = 60.0
-"""Seconds, by the store's clock, after which a flag that nobody renewed counts for nothing."""
-RENEWED = LEASE / 4
-OVERDUE = LEASE * 2 / 3
-"""Seconds without a renewal after which a run looks whether the place is still its own before it writes anything more."""
-
 SEGMENT_SECONDS = 3.0
+
 SEGMENT_BYTES = 4 << 20
 """A piece of the journal is sent when it is as old or as long: what a machine that dies may cost."""
-
-MOST = 4_000_000_000
-"""Bytes of a data set that are brought to this machine for its report, its card and its figures."""
 
 BATCH = 1000
 """Files that are moved or deleted together: the most that S3 deletes with one request."""
@@ -335,102 +328,6 @@ def _short(path: str) -> int:
     return int.from_bytes(hashlib.blake2b(path.encode("utf-8", "surrogatepass"), digest_size=8).digest())
 
 
-class Flag:
-    """Says that a run writes to a place: an object that is renewed while it does, and counts for nothing when it is not.
-
-    A run raises its flag, then looks: where another's is up, it takes its own down and gives way. Of two that raise theirs at
-    the same time at least one sees the other's, in any store that lists what was written before; so never two write, and no store
-    needs to know more than how to write and to list. Whether a flag is too old to count is told by the store's own clock.
-    """
-
-    def __init__(self, out: Remote, note: Path) -> None:
-        self._out = out
-        self._note = note
-        self._token = secrets.token_hex(8)
-        self._renewed = _clock()
-        self._ended = threading.Event()
-        self._keeping = threading.Lock()
-        self._thread: threading.Thread | None = None
-
-    def take(self) -> None:
-        """Raise it; BusyError where another run's is up."""
-        self._bury()
-        self._note.write_text(self._token, encoding="utf-8")
-        for attempt in range(4):
-            fresh, stale = self._raised()
-            if not fresh:
-                self._out.remove([f"{FLAGS}/{token}" for token in stale])
-                return
-            self._lower()
-            if attempt == 3 or self._token > min(fresh):
-                break
-            time.sleep(0.2 + 0.2 * attempt)  # the other one gives way, if it has just come too
-        raise BusyError(
-            f"{self._out} is being written by another run, or by one that ended without a word less than {LEASE:g} seconds ago; "
-            "wait for it, or choose another place"
-        )
-
-    def keep(self, tick: Callable[[], None]) -> None:
-        """Renew it from now on, and call `tick` every second, until it is taken down."""
-
-        def run() -> None:
-            while not self._ended.wait(min(1.0, RENEWED / 4)):
-                tick()
-                if _clock() - self._renewed >= RENEWED:
-                    with suppress(StoreError):  # once more in a second; `check` judges what becomes of it
-                        self._renew()
-
-        self._thread = threading.Thread(target=run, name="threecad-flag", daemon=True)
-        self._thread.start()
-
-    def check(self) -> None:
-        """See that it is up; where it was not renewed for so long that another run may have come (this machine slept, the
-        store could not be reached), look. BusyError where one has."""
-        if _clock() - self._renewed < OVERDUE:
-            return
-        fresh, _ = self._raised()
-        if fresh:
-            self._lower()
-            raise BusyError(f"{self._out}: another run has taken over, for this one was not heard of; what is finished is kept")
-
-    def end(self) -> None:
-        self._ended.set()
-        if self._thread is not None:
-            self._thread.join()
-        with suppress(ThreecadError, OSError), hastily():
-            self._lower()
-            self._note.unlink(missing_ok=True)
-
-    def _renew(self) -> None:
-        with self._keeping:
-            began = _clock()
-            (self._out / FLAGS / self._token).write(b"threecad\n")
-            self._renewed = began
-
-    def _raised(self) -> tuple[list[str], list[str]]:
-        """Raise it and look: the other flags that count, and those that do not any more."""
-        self._renew()
-        found = {path.rpartition("/")[2]: looks.st_mtime_ns for path, looks in self._out.files(FLAGS)}
-        now = found.pop(self._token, 0)
-        fresh = [token for token, time_ns in found.items() if now - time_ns <= LEASE * 1e9]
-        return fresh, [token for token in found if token not in fresh]
-
-    def _lower(self) -> None:
-        self._out.remove([f"{FLAGS}/{self._token}"])
-
-    def _bury(self) -> None:
-        """Take down the flag of a run that died on this machine: whoever holds the folder here knows that it did."""
-        with suppress(OSError, ValueError):
-            token = self._note.read_text(encoding="utf-8")
-            if len(token) == len(self._token) and token.isalnum():
-                self._out.remove([f"{FLAGS}/{token}"])
-
-
-def _clock() -> float:
-    """Seconds that go on while the machine sleeps, where it can tell."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.time()
-
-
 def refuse_foreign(out: Remote, *, overwrite: bool) -> None:
     """Raise LayoutError where something else than a data set lies at `out`; asked with two short listings."""
     if overwrite or (out / HOME).is_dir():
@@ -496,86 +393,6 @@ def look(out: Remote, raw: str, *, overwrite: bool) -> Iterator[Store]:
         finally:
             store.close()
             files.close()
-
-
-class TooMuch(ThreecadError):
-    """A data set that is too large to be brought to this machine."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mirror:
-    """A data set of a store in a folder on this machine. What is written to the folder goes to the store by `deliver`."""
-
-    out: Remote
-    folder: Path
-    before: Mapping[str, int]
-
-    def deliver(self) -> None:
-        """Send what was written since, in the order in which it was.
-
-        BusyError where another run is at work there, or has written the data set anew: what was made here is not of it.
-        """
-        with alone(self.out) as (_, flag):
-            flag.keep(lambda: None)
-            if MANIFEST in self.before and (self.folder / MANIFEST).read_bytes() != (self.out / MANIFEST).read_bytes():
-                raise BusyError(f"{self.out}: another run has written the data set anew meanwhile, and tells of it itself")
-            self._send()
-
-    def _send(self) -> None:
-        now = {
-            path.relative_to(self.folder).as_posix(): path.stat().st_mtime_ns for path in self.folder.rglob("*") if path.is_file()
-        }
-        for path in sorted(now, key=lambda path: (now[path], path)):
-            if self.before.get(path) != now[path]:
-                (self.out / path).send(self.folder / path)
-
-
-@contextmanager
-def mirrored(out: Remote, most: int = MOST, names: Collection[str] | None = None) -> Iterator[Mirror]:
-    """Bring a data set, or those of its files that are named, to this machine, for what has to look at tiles.
-
-    Raises LayoutError where nothing is there, or something that no folder can hold; TooMuch where it is more than `most` bytes.
-    """
-    found, total = [], 0
-    for path, looks in _named(out, names) if names is not None else _all_of(out):
-        if (flaw := flaw_of(path)) is not None:
-            raise LayoutError(f"{out}: {path!r}: no folder can hold it: {flaw}")
-        found.append((path, looks.st_size))
-        total += looks.st_size
-        if total > most:
-            raise TooMuch(
-                f"{out}: more than the {most / 1e9:g} GB that are brought to this machine to be looked at; copy it to a folder, "
-                "and name that"
-            )
-    if not found and names is None:
-        raise LayoutError(f"{out}: no such folder")
-    with tempfile.TemporaryDirectory(prefix="threecad-") as parent, ThreadPoolExecutor(AT_ONCE) as pool:
-        folder = Path(parent, out.name or "data")
-        folder.mkdir()
-        if (out / HOME).is_dir():
-            (folder / HOME).mkdir()  # a conversion that was interrupted is seen to be one
-        try:
-            for done in [pool.submit((out / path).bring, folder / path, size) for path, size in found]:
-                done.result()
-        except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
-            raise LayoutError(f"{out}: {Path(str(error.filename)).name!r} is a file and a folder") from None
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)  # after Ctrl-C, no more than what is on its way
-        yield Mirror(out, folder, {path: (folder / path).stat().st_mtime_ns for path, _ in found})
-
-
-def _named(out: Remote, names: Collection[str]) -> Iterator[tuple[str, Looks]]:
-    for name in names:
-        with suppress(FileNotFoundError):
-            yield name, (out / name).now()
-
-
-def _all_of(out: Remote) -> Iterator[tuple[str, Looks]]:
-    """All files that are not in folders which begin with a dot."""
-    with suppress(FileNotFoundError):
-        for path, looks in out.files():
-            if not any(part.startswith(".") and part not in (".", "..") for part in path.split("/")):
-                yield path, looks
 
 
 def workspace(out: Remote) -> Path:
