@@ -51,6 +51,12 @@ def test_what_was_not_measured_is_never_met(under: list[float]) -> None:
     assert verdicts(results)["sahi seconds"] == ("not measured", "")
 
 
+def test_a_quick_run_gives_no_verdict() -> None:
+    quick = measured(sahi_seconds=[26.0], two_seconds=[2.0]) | {"mode": "quick"}
+    assert verdicts(quick)["sahi seconds"][0] == "told"
+    assert verdicts(quick)["opencv seconds"][0] == "not measured"
+
+
 def compared(tmp_path: Path, first: object, second: object) -> tuple[int, str]:
     for name, told in (("a.json", first), ("b.json", second)):
         (tmp_path / name).write_text(told if isinstance(told, str) else json.dumps(told))

@@ -3,7 +3,7 @@
     python tests/bench/bench.py                              all parts, some twenty minutes on two quiet cores (make bench)
     python tests/bench/bench.py --only convert metrics       these parts
     python tests/bench/bench.py --full                       100,000 sources, 27,039 images, 16,546 maps, a training step
-    python tests/bench/bench.py --quick                      seconds a part, to see that all of it runs; its verdicts mean nothing
+    python tests/bench/bench.py --quick                      seconds a part, to see that all of it runs; no verdicts
     python tests/bench/compare.py OLD.json NEW.json          what changed between two such files
 
 The file is written after each part, so that an interruption loses the part that is under way and nothing else. A part that
@@ -119,7 +119,7 @@ def show(found: dict[str, Any]) -> None:
     print(f"commit {commit['id'] or 'unknown'}{changed}; {versions}\n")
     print("\n".join(rows.table(rows.judge(found))))
     if found["mode"] == "quick":
-        print("\nA quick run shows that all of it runs; its sizes are too small for the verdicts to mean anything.")
+        print("\nA quick run shows that all of it runs; its sizes are too small for verdicts.")
     if said := results.unquiet(found["quiet"]["load"], found["quiet"]["busy"]):
         print(f"\nThe machine was not quiet before the first part: {said}.")
     disturbed = [name for name, part in found["parts"].items() if results.unquiet(None, part.get("busy"))]
