@@ -123,3 +123,19 @@ def test_rows_of_a_category_that_the_manifest_does_not_have_end_in_a_sentence(pl
     result = run("export", place / "out", place / "exported", "--to", "webdataset")
     assert result.exit_code == 1
     assert "samples.jsonl: found category 'part', which manifest.json does not have" in result.output
+
+
+def test_the_card_shows_no_sign_that_a_terminal_or_a_page_would_obey(tmp_path: Path) -> None:
+    """Labels and folders are anybody's."""
+    labels = ["\x1b[2Jx", "\u202egnp", "$x^2$", "<script>alert(1)</script>", "a|b`c`", "new\nline", "&lt;b&gt;"]
+    shapes = [square(label, 10 + 25 * number, 20, 20) for number, label in enumerate(labels)]
+    put(tmp_path / "raw", "=cat|\x1b[31m/a.png", photograph(1), shapes)
+    put(tmp_path / "raw", "=cat|\x1b[31m/good/b.png", photograph(2))
+    convert(tmp_path / "raw", tmp_path / "out", SMALL)
+    assert run("card", tmp_path / "out").exit_code == 0
+    text = (tmp_path / "out" / "dataset_card.md").read_text("utf-8")
+    assert all(char.isprintable() or char == "\n" for char in text)
+    assert "<script>" not in text
+    rows = [line for line in text.splitlines() if line.startswith("| =cat")]
+    assert len(rows) == 1 + len(labels)
+    assert {row.replace("\\|", "").count("|") for row in rows} == {4, 8}

@@ -25,6 +25,7 @@ from threecad.errors import ConfigError, ThreecadError
 from threecad.formats.dataset import MANIFEST, line, read_manifest
 from threecad.formats.layouts import Listing, Request, read
 from threecad.pipeline.files import write_atomically
+from threecad.pipeline.tables.github import mark_down
 from threecad.settings import Describing
 
 CARD, CROISSANT, METADATA = "dataset_card.md", "croissant.json", "metadata.jsonl"
@@ -329,8 +330,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def _cell(text: str) -> str:
     """Text that is one cell of a Markdown table, or one line, and nothing but text."""
-    text = re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", text) if text != "---" else text
-    return " ".join(text.split())
+    return mark_down(" ".join(text.split()))
 
 
 def _text(text: str) -> str:
