@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from photographs import SMALL, photograph, put, square
 
 from threecad.cli import main
+from threecad.formats import regular
 from threecad.pipeline.config import dump
 from threecad.pipeline.convert import convert
 
@@ -139,3 +140,15 @@ def test_the_card_shows_no_sign_that_a_terminal_or_a_page_would_obey(tmp_path: P
     rows = [line for line in text.splitlines() if line.startswith("| =cat")]
     assert len(rows) == 1 + len(labels)
     assert {row.replace("\\|", "").count("|") for row in rows} == {4, 8}
+
+
+@pytest.mark.parametrize("command", READING)
+def test_a_line_longer_than_any_row_is_told_before_it_is_parsed(
+    place: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(regular, "MOST_OF_A_LINE", 1 << 20)
+    with (place / "out" / "samples.jsonl").open("ab") as file:
+        file.write(b'{"id": "' + b"x" * (1 << 20) + b'"}\n')
+    result = run(command, place / "out")
+    assert result.exit_code == 1
+    assert "is longer than 1 MB" in result.output

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from threecad.domain import Case, Decision, Shape
 from threecad.errors import ConfigError, ReadError
-from threecad.formats.regular import open_regular
+from threecad.formats.regular import lines_of
 
 CASES = "cases.jsonl"
 DECISIONS = "decisions.json"
@@ -184,12 +184,11 @@ def row_of(case: Case) -> dict[str, Any]:
 def read_cases(path: Path) -> Iterator[Case]:
     """The cases of a cases.jsonl, one after the other. ReadError names file and line."""
     try:
-        with open_regular(path) as file:
-            for number, text in enumerate(file, 1):
-                try:
-                    yield _cases().validate_json(text)
-                except ValidationError as error:
-                    flaw = error.errors(include_url=False)[0]
-                    raise ReadError(f"{path}, line {number}: {'.'.join(map(str, flaw['loc']))}: {flaw['msg']}") from None
+        for number, text in lines_of(path):
+            try:
+                yield _cases().validate_json(text)
+            except ValidationError as error:
+                flaw = error.errors(include_url=False)[0]
+                raise ReadError(f"{path}, line {number}: {'.'.join(map(str, flaw['loc']))}: {flaw['msg']}") from None
     except OSError as error:
         raise ReadError(f"{path}: {error.strerror}") from None

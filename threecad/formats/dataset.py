@@ -21,7 +21,7 @@ from threecad.errors import LayoutError, ReadError
 from threecad.formats.images import MOST_PIXELS, TooLarge, decode_file, most_bytes, size_of
 from threecad.formats.layout import COMBINED, GOOD
 from threecad.formats.masks import planes, union
-from threecad.formats.regular import open_regular, read_regular
+from threecad.formats.regular import lines_of, open_regular, read_regular
 from threecad.formats.remote import is_url
 from threecad.settings import Describing
 
@@ -165,12 +165,11 @@ def read_findings(path: Path) -> Iterator[Finding]:
 
 def _read(path: Path, model: TypeAdapter[Any]) -> Iterator[Any]:
     try:
-        with open_regular(path) as file:
-            for number, text in enumerate(file, 1):
-                try:
-                    yield model.validate_json(text)
-                except ValidationError as error:
-                    raise ReadError(f"{path}, line {number}: {_first(error)}") from None
+        for number, text in lines_of(path):
+            try:
+                yield model.validate_json(text)
+            except ValidationError as error:
+                raise ReadError(f"{path}, line {number}: {_first(error)}") from None
     except OSError as error:
         raise ReadError(f"{path}: {error.strerror}") from None
 
