@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -147,3 +149,29 @@ def test_closing_early_stops_everything(budget: int) -> None:
         assert next(results) == 1
     assert not alive()
     assert desk.weighed < 1000
+
+
+ABANDONED = """
+import builtins, sys, time
+import cv2, numpy as np
+from threecad.pipeline import threads
+
+pixels = np.zeros((1500, 1500, 3), np.uint8)
+
+def blur():
+    end = time.monotonic() + 0.7
+    while time.monotonic() < end:
+        cv2.GaussianBlur(pixels, (31, 31), 5)
+
+work = threads.work(range(9), lambda n: threads.Opened([blur] * 3 if n else [], lambda: n), workers=2)
+print(next(work))
+time.sleep(0.2)
+builtins.kept = work  # as an exception keeps it
+sys.exit(7)
+"""
+
+
+def test_a_generator_that_nobody_closed_does_not_take_python_down() -> None:
+    """A thread that comes back from C++ when Python is gone ends in SIGABRT."""
+    done = subprocess.run([sys.executable, "-c", ABANDONED], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (7, "0\n", "")

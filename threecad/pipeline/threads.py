@@ -6,6 +6,7 @@ the interpreter's lock, and threads share the decoded image without copying it.
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
 from collections import deque
@@ -14,6 +15,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Generic, TypeVar
+
+_RUNNING: set[Callable[[], None]] = set()
+"""What ends the threads of each generator that has not been closed."""
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -155,6 +159,16 @@ def work(
             results.put(error)
 
     threads = [threading.Thread(target=run, name=f"threecad-{number}", daemon=True) for number in range(max(1, workers))]
+
+    def end() -> None:
+        stop.set()
+        with changed:
+            changed.notify_all()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
+
+    _RUNNING.add(end)
     for thread in threads:
         thread.start()
     try:
@@ -168,8 +182,13 @@ def work(
             else:
                 yield result
     finally:
-        stop.set()
-        with changed:
-            changed.notify_all()
-        for thread in threads:
-            thread.join()
+        end()
+        _RUNNING.discard(end)
+
+
+@atexit.register
+def _end_all() -> None:
+    """End what nobody closed: after Ctrl-C an exception may hold its generator until Python goes, and a thread that comes back
+    from a codec written in C++ when Python is gone takes the process with it (SIGABRT)."""
+    for end in tuple(_RUNNING):
+        end()
